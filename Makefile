@@ -1,0 +1,42 @@
+# The targets a user needs. Each sets up what it needs first; VENV and PYTHON may be set on the command line.
+VENV   ?= .venv
+PYTHON ?= python3
+
+# DVC runs the stages with the first `python` on PATH.
+export PATH := $(abspath $(VENV))/bin:$(PATH)
+
+.PHONY: repro test unit check bench clean
+
+repro: $(VENV)/.run          ## train, evaluate, draw: whatever is not up to date
+	dvc repro
+
+test: $(VENV)/.dev           ## every test, about four minutes
+	python -m pytest
+
+unit: $(VENV)/.dev           ## the tests of single functions and stages, half a minute
+	python -m pytest tests/unit
+
+check: $(VENV)/.dev          ## formatting, lint, types
+	ruff format --check .
+	ruff check .
+	mypy
+
+bench: $(VENV)/.dev repro    ## time and memory, beside the notebook's way of training
+	python -m benchmarks.speed
+
+clean:                       ## remove the environment and caches; data, models and metrics stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo '$(PYTHON) is older than 3.11: make PYTHON=python3.12 repro (or any newer one)'; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.run: requirements.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
+	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ $(VENV)/.run

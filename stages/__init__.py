@@ -1,0 +1,24 @@
+"""The pipeline, one module a stage: download, train, evaluate, plot.
+
+DVC runs each stage with whatever `python` comes first on PATH. When that is not the one of
+this project's environment, it ends here, in one line, instead of later on an import.
+"""
+
+import sys
+
+HINT = "run `make repro`, or activate the environment first (source .venv/bin/activate)"
+
+if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to read this and say so
+    version = ".".join(map(str, sys.version_info[:2]))
+    sys.exit("%s is Python %s, too old: %s" % (sys.executable, version, HINT))  # noqa: UP031
+
+from importlib.util import find_spec
+
+REQUIRED = [
+    "matplotlib", "numpy", "pandas", "pydantic", "requests", "ruamel", "safetensors", "scipy",
+    "torch", "tqdm",
+]  # fmt: skip
+MISSING = [name for name in REQUIRED if find_spec(name) is None]
+
+if MISSING:
+    sys.exit(f"{sys.executable} lacks {', '.join(MISSING)}: {HINT}")

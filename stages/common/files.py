@@ -1,0 +1,63 @@
+"""Writing files: a name always stands for a whole file, and equal content for equal bytes."""
+
+import csv
+import io
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from stages.common.errors import UserError
+
+
+def write(path: Path, content: bytes) -> None:
+    """Write `content` to `path` whole or not at all, and onto the disk before it returns.
+
+    A killed process leaves the old file or the new one: the content goes to a temporary
+    file in the same folder first, which takes the final name only when it is complete.
+
+    Raises:
+        UserError: the folder cannot be written or the disk is full; `path` is as it was.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        _sync_folder(path.parent)
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be written: {error.strerror}; nothing was changed"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    """A rename is durable only once the folder that holds the name is on the disk too."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def canonical_json(content: Mapping[str, Any]) -> bytes:
+    """JSON with sorted keys: equal content, equal bytes."""
+    return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
+
+
+def canonical_csv(columns: type[NamedTuple], rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """CSV with the fields of the tuple type `columns` as header; floats have six decimals."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(columns._fields)
+    writer.writerows(
+        [f"{value:.6f}" if isinstance(value, float) else value for value in row] for row in rows
+    )
+    return table.getvalue().encode()

@@ -1,0 +1,119 @@
+"""The MNIST files: their names, the IDX format, and the digests that say they are intact."""
+
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.common.errors import UserError
+
+Images = npt.NDArray[np.uint8]  # (n, 28, 28), 0 is background, 255 is ink
+Labels = npt.NDArray[np.uint8]  # (n,), 0 to 9
+
+FILES = {  # split: images, labels
+    "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
+    "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
+}
+NAMES = [name for names in FILES.values() for name in names]
+SIZE = 28  # pixels, both ways
+CLASSES = 10
+DIGESTS = "SHA256SUMS"  # beside the files, as `sha256sum --check` reads it
+REPAIR = "get it again with `dvc repro --force download`"
+
+
+def load(folder: Path, split: Literal["train", "test"]) -> tuple[Images, Labels]:
+    """Read the images (n, 28, 28) and labels (n,) of one split, both uint8.
+
+    Raises:
+        UserError: a file is missing, damaged, or not what `SHA256SUMS` in the folder says.
+    """
+    digests = read_digests(folder)
+    images, labels = (_read(folder / name, digests) for name in FILES[split])
+    images_path, labels_path = (folder / name for name in FILES[split])
+    if images.shape[1:] != (SIZE, SIZE):
+        raise UserError(f"{images_path}: images of {images.shape[1:]}, not 28x28; {REPAIR}")
+    if labels.ndim != 1 or len(images) != len(labels):
+        raise UserError(
+            f"{images_path}: {len(images)} images, but {labels.size} labels in {labels_path};"
+            f" {REPAIR}"
+        )
+    if len(labels) and labels.max() >= CLASSES:
+        index = int(np.argmax(labels >= CLASSES))
+        raise UserError(
+            f"{labels_path}: label {labels[index]} at index {index}, allowed are 0 to 9; {REPAIR}"
+        )
+    return images, labels
+
+
+def normalise(images: Images, mean: float, std: float) -> npt.NDArray[np.float32]:
+    """Scale pixels to [0, 1], subtract `mean`, divide by `std`: (n, 28, 28) to (n, 1, 28, 28)."""
+    scaled = images[:, np.newaxis].astype(np.float32)
+    scaled /= np.float32(255)
+    scaled -= np.float32(mean)
+    scaled /= np.float32(std)
+    return scaled
+
+
+def read_digests(folder: Path) -> dict[str, str]:
+    """File name to SHA-256 (64 hexadecimal digits), as the download stage recorded them."""
+    path = folder / DIGESTS
+    try:
+        lines = path.read_text(encoding="ascii").splitlines()
+        return {name: digest for digest, name in (line.split("  ", maxsplit=1) for line in lines)}
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; get the data with `dvc repro download`") from None
+    except ValueError:
+        raise UserError(f"{path}: not a list of digests; {REPAIR}") from None
+
+
+def encode_digests(digests: dict[str, str]) -> bytes:
+    """The content of `SHA256SUMS`: a line a file, digest, two spaces, name."""
+    return "".join(f"{digests[name]}  {name}\n" for name in NAMES).encode()
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of `content` as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _read(path: Path, digests: dict[str, str]) -> Images:
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; get the data with `dvc repro download`") from None
+    try:
+        array = decode_idx(content)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; {REPAIR}") from None
+    if sha256(content) != digests.get(path.name):
+        raise UserError(f"{path}: damaged: its SHA-256 is not the one in {DIGESTS}; {REPAIR}")
+    return array
+
+
+def decode_idx(content: bytes) -> npt.NDArray[np.uint8]:
+    """Decode the IDX format: 0, 0, 8 (unsigned bytes), the number of dimensions; the sizes as
+    big-endian 32-bit integers; the values. Source: LeCun, Cortes and Burges, "The MNIST database".
+
+    Raises:
+        ValueError: `content` is not IDX, or longer or shorter than its header says.
+    """
+    if not content:
+        raise ValueError("empty")
+    dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
+    start = 4 + 4 * dimensions
+    if not dimensions or len(content) < start:
+        raise ValueError("not an IDX file of unsigned bytes")
+    shape = [int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4)]
+    expected = start + int(np.prod(shape, dtype=object))
+    if len(content) != expected:
+        fault = "truncated" if len(content) < expected else "too long"
+        raise ValueError(f"{fault}: {len(content):,} bytes, but its header says {expected:,}")
+    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+
+
+def encode_idx(array: npt.NDArray[np.uint8]) -> bytes:
+    """The inverse of `decode_idx`."""
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes()
+    return header + array.tobytes()

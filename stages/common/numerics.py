@@ -1,0 +1,76 @@
+"""Arithmetic that gives the same bits on every x86-64 CPU with AVX2, with any number of workers.
+
+Floating-point addition is not associative, so the order of additions decides the last bits, and
+libraries choose that order by the CPU and by the number of threads. Here both are fixed: the
+libraries are told to use AVX2 code everywhere and one thread, and the work is cut into parts
+that do not depend on how many workers share them.
+"""
+
+import os
+from argparse import ArgumentParser, ArgumentTypeError
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import torch
+
+SETTINGS = {
+    "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own kernels
+    "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
+    "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",  # no bfloat16 in place of float32
+    "MKL_CBWR": "COMPATIBLE",  # matrix products; "AVX2" still differs between Intel and AMD
+    "MKL_DYNAMIC": "FALSE",
+    "OMP_DYNAMIC": "FALSE",
+}
+WORKERS = "PIPELINE_WORKERS"  # environment variable: how many threads share the work
+
+
+def pin() -> bool:
+    """Fix how the CPU computes. The libraries read the settings once, at their first operation,
+    so this comes before any tensor is made.
+
+    Returns:
+        Whether the bits will be the same as elsewhere: false on a CPU without AVX2.
+    """
+    os.environ.update(SETTINGS if _has_avx2() else {})
+    torch.set_num_threads(1)
+    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+
+
+def _has_avx2() -> bool:
+    """Without this check PyTorch would run AVX2 code on a CPU that has none, and crash."""
+    try:
+        return " avx2 " in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
+    except OSError:  # not Linux
+        return False
+
+
+def add_workers_option(parser: ArgumentParser) -> None:
+    """`--workers N`, by default `PIPELINE_WORKERS`, or one for each core this process may use.
+    It is the machine's affair, not the experiment's: it changes the time, never the bytes."""
+    parser.add_argument(
+        "--workers",
+        type=_positive,
+        default=os.environ.get(WORKERS) or str(_cores()),
+        help=f"threads that share the work (default: ${WORKERS}, or the number of cores)",
+    )
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise ArgumentTypeError(
+            f"must be a whole number, 1 or more (got {text!r}; see also ${WORKERS})"
+        )
+    return int(text)
+
+
+def _cores() -> int:
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1
+
+
+def pool(workers: int) -> ThreadPoolExecutor:
+    """Threads that each compute alone. PyTorch releases Python's lock while it computes; its own
+    threads would change the bits with their number, and spin against those of other programs."""
+    return ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))

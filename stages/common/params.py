@@ -1,0 +1,87 @@
+"""A group of params.yaml as a validated object; a mistake in it as one clear line."""
+
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML  # the parser that DVC uses: YAML 1.2, where 1e-3 is a float
+from ruamel.yaml.constructor import DuplicateKeyError
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+
+from stages.common.errors import UserError
+
+
+class Params(BaseModel):
+    """Common to all groups: every key is required, no other allowed, and no type is guessed."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+Group = TypeVar("Group", bound=Params)
+
+
+def load(path: Path, group: str, model: type[Group]) -> Group:
+    """Read one group of the parameter file.
+
+    Raises:
+        UserError: one line a problem, each with the file, the key, the value and what is allowed.
+    """
+    values = _parse(path).get(group)
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: {group}: missing; it must hold {', '.join(model.model_fields)}")
+    try:
+        return model.model_validate(values)
+    except ValidationError as error:
+        lines = [f"{path}: {_describe(problem, group, model)}" for problem in error.errors()]
+        raise UserError("\n".join(lines)) from None
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; run from the folder that holds it") from None
+    except DuplicateKeyError as error:
+        raise UserError(
+            f"{path}: line {_line(error)}: {str(error.problem).split(' with ')[0]}; keep one"
+        ) from None
+    except MarkedYAMLError as error:
+        raise UserError(f"{path}: line {_line(error)}: not valid YAML: {error.problem}") from None
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: must hold groups of keys, such as `train:` (got {content!r})")
+    return content
+
+
+def _line(error: MarkedYAMLError) -> int | str:
+    return error.problem_mark.line + 1 if error.problem_mark else "?"
+
+
+def _describe(problem: ErrorDetails, group: str, model: type[Params]) -> str:
+    """One of pydantic's error entries in the words of the parameter file."""
+    key = ".".join([group, *map(str, problem["loc"])])
+    if problem["type"] == "missing":
+        return f"{key}: missing key"
+    if problem["type"] == "extra_forbidden":
+        return f"{key}: unknown key; {_suggestion(str(problem['loc'][-1]), group, model)}"
+    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    return f"{key}: {message} (got {problem['input']!r})"
+
+
+def _suggestion(unknown: str, group: str, model: type[Params]) -> str:
+    """The key that was probably meant, by its name or by the title that spells its name out."""
+    names = {name: name for name in model.model_fields}
+    names |= {
+        field.title.replace(" ", "_"): name
+        for name, field in model.model_fields.items()
+        if field.title
+    }
+    close = get_close_matches(unknown, names, n=1)
+    return (
+        f"did you mean {group}.{names[close[0]]}?"
+        if close
+        else f"allowed are {', '.join(model.model_fields)}"
+    )

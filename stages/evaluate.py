@@ -1,0 +1,154 @@
+"""Score the trained network on the 10,000 test images.
+
+Reads the MNIST folder, the final weights and those after each epoch (each file says what
+network it holds), and the group `evaluate` of params.yaml. Writes metrics.json,
+predictions.csv, and epochs.csv with the scores after each epoch.
+
+    python -m stages.evaluate data/MNIST/raw models/model.safetensors models/checkpoints \\
+        metrics/metrics.json metrics/predictions.csv metrics/epochs.csv
+"""
+
+import math
+from argparse import ArgumentParser, Namespace
+from concurrent.futures import Executor
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from pydantic import Field
+
+from stages.common import files, mnist, numerics, params, weights
+from stages.common.errors import UserError, run
+from stages.common.network import Network
+
+LogProbabilities = npt.NDArray[np.float32]  # (n, 10)
+
+
+class EvaluateParams(params.Params):
+    batch_size: Annotated[int, Field(ge=1)]
+
+
+class Prediction(NamedTuple):
+    """A row of predictions.csv."""
+
+    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
+    label: int
+    predicted: int
+    confidence: float  # the probability that the network gives the predicted digit
+
+
+class Score(NamedTuple):
+    """A row of epochs.csv, on the test images."""
+
+    epoch: int
+    loss: float
+    accuracy: float
+
+
+def main() -> None:
+    args = parse_arguments()
+    p = params.load(args.params, "evaluate", EvaluateParams)
+    numerics.pin()
+    images, labels = mnist.load(args.data, "test")
+
+    with numerics.pool(args.workers) as pool:
+        scores = []
+        for path in sorted(args.checkpoints.glob("epoch-*.safetensors")):
+            outputs = classify(weights.load(path), images, p.batch_size, pool)
+            scores.append(
+                Score(epoch_number(path), mean_loss(outputs, labels), accuracy(outputs, labels))
+            )
+        outputs = classify(weights.load(args.model), images, p.batch_size, pool)
+
+    metrics = summarise(outputs, labels)
+    files.write(args.epochs, files.canonical_csv(Score, scores))
+    files.write(args.predictions, files.canonical_csv(Prediction, predictions(outputs, labels)))
+    files.write(args.metrics, files.canonical_json(metrics))
+    print(describe(metrics, len(labels)))
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description="Score the network on the test images.")
+    parser.add_argument("data", type=Path, help="the folder with the MNIST files")
+    parser.add_argument("model", type=Path, help="the final weights")
+    parser.add_argument(
+        "checkpoints", type=Path, help="the folder with the weights after each epoch"
+    )
+    parser.add_argument("metrics", type=Path, help="where accuracy and loss go, as JSON")
+    parser.add_argument("predictions", type=Path, help="where each image's prediction goes, as CSV")
+    parser.add_argument("epochs", type=Path, help="where the scores after each epoch go, as CSV")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    numerics.add_workers_option(parser)
+    return parser.parse_args()
+
+
+def epoch_number(checkpoint: Path) -> int:
+    """3 for `epoch-03.safetensors`."""
+    return int(checkpoint.stem.removeprefix("epoch-"))
+
+
+def classify(
+    network: Network, images: mnist.Images, batch_size: int, pool: Executor
+) -> LogProbabilities:
+    """The network's output for each image, (n, 10). The batches are fixed, so that the bits do
+    not depend on how many workers the pool has.
+
+    Raises:
+        UserError: an output is not a finite number.
+    """
+    inputs = torch.from_numpy(mnist.normalise(images, network.config.mean, network.config.std))
+    outputs = torch.cat(list(pool.map(network, torch.split(inputs, batch_size))))
+    if not outputs.isfinite().all():
+        raise UserError("the network's outputs are not finite: lower train.lr and train again")
+    return outputs.numpy()
+
+
+def mean_loss(outputs: LogProbabilities, labels: mnist.Labels) -> float:
+    """The mean negative log likelihood of the true labels, in nats."""
+    likelihoods = outputs[np.arange(len(labels)), labels]
+    return -math.fsum(likelihoods.tolist()) / len(labels)
+
+
+def accuracy(outputs: LogProbabilities, labels: mnist.Labels) -> float:
+    """The fraction of the images whose most probable digit is the label."""
+    return int((outputs.argmax(axis=1) == labels).sum()) / len(labels)
+
+
+def summarise(outputs: LogProbabilities, labels: mnist.Labels) -> dict[str, dict[str, float]]:
+    """The content of metrics.json. A digit's accuracy is a fraction of all images of that digit."""
+    per_digit = {
+        str(digit): accuracy(outputs[labels == digit], labels[labels == digit])
+        for digit in np.unique(labels)
+    }
+    test = {"accuracy": accuracy(outputs, labels), "loss": mean_loss(outputs, labels)}
+    return {"test": rounded(test), "per_digit": rounded(per_digit)}
+
+
+def rounded(numbers: dict[str, float]) -> dict[str, float]:
+    """Six decimals: more than 10,000 images can tell apart."""
+    return {name: round(number, 6) for name, number in numbers.items()}
+
+
+def predictions(outputs: LogProbabilities, labels: mnist.Labels) -> list[Prediction]:
+    """A row for each image, in the order of the test set."""
+    predicted = outputs.argmax(axis=1).tolist()
+    confidence = np.exp(outputs.max(axis=1).astype(np.float64)).tolist()
+    return [
+        Prediction(*row)
+        for row in zip(range(len(labels)), labels.tolist(), predicted, confidence, strict=True)
+    ]
+
+
+def describe(metrics: dict[str, dict[str, float]], n: int) -> str:
+    """The lines on the terminal: overall, then each digit."""
+    lines = [f"Accuracy of the network on the {n:,} test images: {metrics['test']['accuracy']:.1%}"]
+    lines += [
+        f"Accuracy of digit {digit} : {value:.1%}" for digit, value in metrics["per_digit"].items()
+    ]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    run(main)

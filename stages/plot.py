@@ -1,0 +1,231 @@
+"""Draw what happened: the data, the training, the result and the mistakes.
+
+Reads the MNIST folder, history.csv, epochs.csv, predictions.csv, and the group `plot` of
+params.yaml. Writes PNG pictures into a folder.
+
+    python -m stages.plot data/MNIST/raw metrics/history.csv metrics/epochs.csv \\
+        metrics/predictions.csv metrics/plots
+"""
+
+import io
+from argparse import ArgumentParser, Namespace
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import matplotlib
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import (
+    FixedLocator,
+    LogLocator,
+    NullFormatter,
+    PercentFormatter,
+    StrMethodFormatter,
+)
+from pydantic import Field
+from scipy.stats import binomtest
+
+from stages.common import files, mnist, params
+from stages.common.errors import UserError, run
+
+BLUE, RED, GREY = (
+    "#0072B2",
+    "#D55E00",
+    "#767676",
+)  # told apart by colour-blind readers (Okabe, Ito 2008)
+
+
+class PlotParams(params.Params):
+    dpi: Annotated[int, Field(ge=50, le=300)]
+    mistakes: Annotated[int, Field(ge=1, le=50)]
+
+
+def main() -> None:
+    args = parse_arguments()
+    p = params.load(args.params, "plot", PlotParams)
+    train_images, _ = mnist.load(args.data, "train")
+    test_images, _ = mnist.load(args.data, "test")
+    history, epochs, predictions = map(read_table, (args.history, args.epochs, args.predictions))
+
+    matplotlib.rcdefaults()  # not the user's matplotlibrc
+    matplotlib.rc("axes", titlelocation="left")
+    matplotlib.rc("axes.spines", top=False, right=False)
+    pictures = {
+        "samples": samples(train_images),
+        "training_curves": training_curves(history, epochs),
+        "per_digit_accuracy": per_digit_accuracy(predictions),
+        "confusion_matrix": confusion_matrix(predictions),
+        "predictions": first_predictions(test_images, predictions),
+        "mistakes": mistakes(test_images, predictions, p.mistakes),
+    }
+    for name, figure in pictures.items():
+        files.write(args.folder / f"{name}.png", encode_png(figure, p.dpi))
+    print(f"{len(pictures)} pictures in {args.folder}")
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description="Draw what happened.")
+    parser.add_argument("data", type=Path, help="the folder with the MNIST files")
+    parser.add_argument("history", type=Path, help="loss and accuracy during training, CSV")
+    parser.add_argument("epochs", type=Path, help="test scores after each epoch, CSV")
+    parser.add_argument("predictions", type=Path, help="each test image's prediction, CSV")
+    parser.add_argument("folder", type=Path, help="where the pictures go")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    return parser.parse_args()
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """A CSV table that an earlier stage wrote.
+
+    Raises:
+        UserError: the file is missing or holds no table.
+    """
+    try:
+        return pd.read_csv(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; make it with `dvc repro`") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not a table ({error}); make it again with `dvc repro`") from None
+
+
+def samples(images: mnist.Images) -> Figure:
+    """Ten by five of the training images, in the order of the file."""
+    return image_grid(images[:50], [""] * 50, columns=10, heading="The first 50 training images")
+
+
+def training_curves(history: pd.DataFrame, epochs: pd.DataFrame) -> Figure:
+    """Loss and accuracy over the steps of training, and on the test images after each epoch."""
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    loss, accuracy = figure.subplots(1, 2)
+    ends = history.groupby("epoch")["step"].max()  # the last step of each epoch
+    for axes, column in ((loss, "loss"), (accuracy, "accuracy")):
+        axes.plot(
+            history["step"],
+            history[column],
+            ".-",
+            color=BLUE,
+            label="training, mean since the last point",
+        )
+        axes.plot(
+            ends[epochs["epoch"]], epochs[column], "D", color=RED, label="test, after the epoch"
+        )
+        for step in ends:
+            axes.axvline(step, color=GREY, linewidth=0.5)
+        axes.set_xlabel("Step (a grey line ends an epoch)")
+    loss.set(title="Average loss per image", yscale="log")
+    loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    loss.yaxis.set_minor_formatter(NullFormatter())
+    loss.legend(frameon=False)
+    accuracy.set(title="Average accuracy", yscale="logit")
+    accuracy.yaxis.set_major_locator(
+        FixedLocator([0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999])
+    )
+    accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    accuracy.yaxis.set_minor_formatter(NullFormatter())
+    return figure
+
+
+def per_digit_accuracy(predictions: pd.DataFrame) -> Figure:
+    """Each digit's test accuracy with its 95 % interval (Wilson 1927, from SciPy)."""
+    correct = predictions["label"] == predictions["predicted"]
+    table = correct.groupby(predictions["label"]).agg(["sum", "count"])  # a row a digit
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for digit, right, n in zip(table.index, table["sum"], table["count"], strict=True):
+        low, high = binomtest(right, n).proportion_ci(method="wilson")
+        axes.plot([low, high], [digit, digit], color=BLUE, linewidth=2)
+        axes.plot(right / n, digit, "o", color=BLUE)
+        axes.annotate(
+            f"{right / n:.1%}  ({right:,} of {n:,})",
+            (1.01, digit), xycoords=("axes fraction", "data"), verticalalignment="center",
+        )  # fmt: skip
+    axes.axvline(correct.mean(), color=RED, linestyle="--", linewidth=1)
+    axes.set(
+        title=f"Test accuracy of each digit with 95% interval; dashed: all {len(correct):,}",
+        xlabel="Correct, as a fraction of all test images of the digit",
+        ylabel="Digit",
+        yticks=table.index,
+    )
+    axes.invert_yaxis()
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=1))
+    return figure
+
+
+def confusion_matrix(predictions: pd.DataFrame) -> Figure:
+    """Counts of label against prediction. Only the mistakes are coloured: on one scale with
+    the diagonal, which is a hundred times larger, they would all look alike."""
+    counts = np.zeros((mnist.CLASSES, mnist.CLASSES), dtype=int)
+    np.add.at(counts, (predictions["label"], predictions["predicted"]), 1)
+    wrong = np.where(np.eye(mnist.CLASSES, dtype=bool), 0, counts)
+    figure = Figure(figsize=(6.5, 6), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(
+        np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=max(1, wrong.max()) * 1.3
+    )
+    for (label, predicted), count in np.ndenumerate(counts):
+        weight, color = (
+            ("bold", BLUE) if label == predicted else ("normal", "black" if count else "#BBBBBB")
+        )
+        axes.text(
+            predicted, label, str(count), ha="center", va="center", weight=weight, color=color
+        )
+    axes.set(
+        title=f"Test images by label and prediction: {wrong.sum():,} mistakes of {counts.sum():,}",
+        xlabel="Predicted digit",
+        ylabel="True digit",
+        xticks=range(mnist.CLASSES),
+        yticks=range(mnist.CLASSES),
+    )
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    return figure
+
+
+def first_predictions(images: mnist.Images, predictions: pd.DataFrame) -> Figure:
+    """Ten test images with their correct and their predicted labels."""
+    first = predictions.head(10)
+    titles = [f"correct {row.label}\npredicted {row.predicted}" for row in first.itertuples()]
+    return image_grid(
+        images[first["index"]], titles, columns=10, heading="The first ten test images"
+    )
+
+
+def mistakes(images: mnist.Images, predictions: pd.DataFrame, most: int) -> Figure:
+    """The wrong predictions of which the network was most certain."""
+    wrong = predictions[predictions["label"] != predictions["predicted"]]
+    worst = wrong.sort_values(["confidence", "index"], ascending=[False, True]).head(most)
+    titles = [
+        f"{row.label} taken for {row.predicted}\n{row.confidence:.1%} sure"
+        for row in worst.itertuples()
+    ]
+    heading = f"The {len(worst)} most confident of {len(wrong):,} mistakes in {len(predictions):,}"
+    return image_grid(images[worst["index"]], titles, columns=10, heading=heading)
+
+
+def image_grid(images: mnist.Images, titles: Sequence[str], columns: int, heading: str) -> Figure:
+    """Images (n, 28, 28) in rows, each under its title."""
+    rows = max(1, -(-len(images) // columns))
+    height = 1.15 if any(titles) else 0.9  # inches a row
+    figure = Figure(figsize=(9, 0.5 + height * rows), layout="constrained")
+    figure.suptitle(heading)
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    for axes, image, title in zip(grid.flat, images, titles, strict=False):
+        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
+        axes.set_title(title, fontsize=7.5, loc="center")
+    return figure
+
+
+def encode_png(figure: Figure, dpi: int) -> bytes:
+    """The figure as PNG, without the version of matplotlib in it: equal pictures, equal bytes."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format="png", dpi=dpi, metadata={"Software": None})
+    return picture.getvalue()
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,214 @@
+"""Train the network on the 60,000 training images.
+
+Reads the MNIST folder and the groups `model` and `train` of params.yaml. Writes the weights
+after each epoch and at the end, and the history of loss and accuracy as it goes.
+
+    python -m stages.train data/MNIST/raw models/model.safetensors models/checkpoints \\
+        metrics/history.csv
+"""
+
+import math
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Executor
+from functools import partial, reduce
+from itertools import islice
+from pathlib import Path
+from typing import Annotated, Literal, NamedTuple
+
+import numpy as np
+import torch
+from pydantic import Field, ValidationInfo, field_validator
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from stages.common import files, mnist, numerics, params, weights
+from stages.common.errors import UserError, run
+from stages.common.network import Network, NetworkConfig
+
+
+class TrainParams(params.Params):
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    batch_size: Annotated[int, Field(ge=1, le=60_000)]
+    lr: Annotated[float, Field(gt=0, title="learning rate")]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    log_every: Annotated[int, Field(ge=1)]  # batches
+    shards: Annotated[int, Field(ge=1)]
+    device: Literal["cpu", "cuda", "auto"]
+
+    @field_validator("shards")
+    @classmethod
+    def _not_more_than_images(cls, shards: int, info: ValidationInfo) -> int:
+        if shards > info.data.get("batch_size", shards):
+            raise ValueError(f"must be at most train.batch_size, {info.data['batch_size']}")
+        return shards
+
+
+class Batch(NamedTuple):
+    """What one step of training saw, before it changed the weights."""
+
+    loss: Tensor  # (), summed over the images
+    correct: Tensor  # (), how many images were classified as labelled
+    size: int  # images
+
+
+class History(NamedTuple):
+    """A row of history.csv: the mean over the batches since the row before."""
+
+    epoch: int
+    batch: int  # in this epoch, from 1
+    step: int  # in all epochs, from 1
+    loss: float
+    accuracy: float
+
+
+def main() -> None:
+    args = parse_arguments()
+    p = params.load(args.params, "train", TrainParams)
+    config = params.load(args.params, "model", NetworkConfig)
+    device = choose_device(p.device, exact=numerics.pin())
+    images, labels = load_tensors(args.data, config, device)
+
+    torch.manual_seed(p.seed)  # for the initial weights
+    network = Network(config).to(device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=p.lr, momentum=p.momentum)
+    workers = min(args.workers, p.shards) if device.type == "cpu" else 1
+    print(f"Training on {len(images):,} images ({device}, workers: {workers})")
+
+    history: list[History] = []
+    try:
+        with numerics.pool(workers) as pool:
+            for epoch in range(1, p.epochs + 1):
+                order = shuffled(len(images), p.seed, epoch).to(device)
+                batches = torch.split(order, p.batch_size)
+                steps = train_epoch(network, optimizer, images, labels, batches, p.shards, pool)
+                bar = tqdm(steps, f"Epoch {epoch}", len(batches), leave=False, disable=None)
+                for row in averages(bar, epoch, len(batches), p.log_every):
+                    history.append(row)
+                    files.write(args.history, files.canonical_csv(History, history))
+                    tqdm.write(describe(row))
+                weights.save(args.checkpoints / f"epoch-{epoch:02}.safetensors", network)
+        weights.save(args.model, network)
+    except FloatingPointError as error:
+        raise UserError(f"{error}: lower train.lr ({p.lr})") from None
+    print("Training has finished")
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(description="Train the network.")
+    parser.add_argument("data", type=Path, help="the folder with the MNIST files")
+    parser.add_argument("model", type=Path, help="where the final weights go")
+    parser.add_argument("checkpoints", type=Path, help="folder for the weights after each epoch")
+    parser.add_argument("history", type=Path, help="where loss and accuracy go, as CSV")
+    parser.add_argument("--params", type=Path, default=Path("params.yaml"))
+    numerics.add_workers_option(parser)
+    return parser.parse_args()
+
+
+def choose_device(name: Literal["cpu", "cuda", "auto"], *, exact: bool) -> torch.device:
+    """The device by its name; `auto` is a GPU where there is one. Says so when the bits may
+    differ from those of other machines: on a GPU, or where the CPU is not `exact`.
+
+    Raises:
+        UserError: `cuda` was asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError(
+            "params.yaml: train.device: cuda, but PyTorch sees no GPU here; use cpu or auto"
+        )
+    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if device.type == "cuda":
+        print("Note: on a GPU the weights differ in their last bits from those of other machines")
+    elif not exact:
+        print(
+            "Note: without AVX2 the weights differ in their last bits from those of other machines"
+        )
+    return device
+
+
+def load_tensors(
+    folder: Path, config: NetworkConfig, device: torch.device
+) -> tuple[Tensor, Tensor]:
+    """The training images, normalised, (n, 1, 28, 28) float32, and their labels, (n,) int64."""
+    images, labels = mnist.load(folder, "train")
+    normalised = torch.from_numpy(mnist.normalise(images, config.mean, config.std))
+    return normalised.to(device), torch.from_numpy(labels.astype(np.int64)).to(device)
+
+
+def shuffled(n: int, seed: int, epoch: int) -> Tensor:
+    """A permutation of 0 to n-1 that depends on (seed, epoch) alone, not on what ran before."""
+    (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1)
+    return torch.randperm(n, generator=torch.Generator().manual_seed(int(state)))
+
+
+def train_epoch(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    images: Tensor,  # (n, 1, 28, 28)
+    labels: Tensor,  # (n,)
+    batches: Iterable[Tensor],  # indices of the images of each batch
+    shards: int,
+    pool: Executor,
+) -> Iterator[Batch]:
+    """Take one step of the optimizer for each batch.
+
+    A batch is cut into `shards` parts, the pool computes the gradient of each, and they are
+    added in the order of the shards: the sum has the same bits however many threads there are.
+    """
+    for batch in batches:
+        part = partial(shard_sums, network, images, labels, len(batch))
+        parts = pool.map(part, batch.tensor_split(shards))
+        loss, correct, *gradients = [
+            reduce(torch.add, column) for column in zip(*parts, strict=True)
+        ]
+        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+            parameter.grad = gradient
+        optimizer.step()
+        yield Batch(loss, correct, len(batch))
+
+
+def shard_sums(
+    network: Network, images: Tensor, labels: Tensor, batch_size: int, shard: Tensor
+) -> list[Tensor]:
+    """The part that the images with the indices `shard` add to their batch: the sum of their
+    losses, how many are classified as labelled, and the gradient of the batch's mean loss."""
+    expected = labels[shard]
+    log_probabilities = network(images[shard])
+    loss = F.nll_loss(log_probabilities, expected, reduction="sum")
+    gradients = torch.autograd.grad(loss / batch_size, list(network.parameters()))
+    correct = (log_probabilities.argmax(dim=1) == expected).sum()
+    return [loss.detach(), correct, *gradients]
+
+
+def averages(
+    batches: Iterable[Batch], epoch: int, batches_an_epoch: int, every: int
+) -> Iterator[History]:
+    """The mean loss and accuracy, per image, of each `every` batches; what is left at the end
+    of the epoch makes a shorter row.
+
+    Raises:
+        FloatingPointError: a batch's loss is not finite; the message names the batch.
+    """
+    numbered = enumerate(batches, start=1)
+    while window := list(islice(numbered, every)):
+        losses = torch.stack([batch.loss for _, batch in window]).tolist()
+        correct = torch.stack([batch.correct for _, batch in window]).tolist()
+        for (number, _), loss in zip(window, losses, strict=True):
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"loss became {loss} at epoch {epoch}, batch {number}")
+        size = sum(batch.size for _, batch in window)
+        last, _ = window[-1]
+        step = (epoch - 1) * batches_an_epoch + last
+        yield History(epoch, last, step, math.fsum(losses) / size, sum(correct) / size)
+
+
+def describe(row: History) -> str:
+    """The row as a line on the terminal."""
+    position = f"[Epoch: {row.epoch} Batch: {row.batch:5}]"
+    return f"{position} loss: {row.loss:.3f}, accuracy: {row.accuracy:.1%}"
+
+
+if __name__ == "__main__":
+    run(main)
