@@ -1,0 +1,97 @@
+"""The project in a temporary clone, on tiny data, driven by the real `dvc` and `git`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests import tiny
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = {
+    **os.environ,
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "GIT_AUTHOR_NAME": "Tester",
+    "GIT_AUTHOR_EMAIL": "tester@example.com",
+    "GIT_COMMITTER_NAME": "Tester",
+    "GIT_COMMITTER_EMAIL": "tester@example.com",
+}
+QUICK = {"epochs": 2, "batch_size": 20, "lr": 0.05, "log_every": 10}  # 600 images
+
+
+@dataclass
+class Project:
+    """A clone of the project and how to run commands in it."""
+
+    folder: Path
+
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command, whatever its exit status; stdout and stderr come back together."""
+        return subprocess.run(
+            command,
+            cwd=self.folder,
+            env=ENVIRONMENT | {"MNIST_DIR": str(self.folder.parent / "tiny")} | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+
+    def __call__(self, *command: str) -> str:
+        """Run a command that must succeed; its output."""
+        process = self.run(*command)
+        assert process.returncode == 0, process.stdout
+        return process.stdout
+
+    def repro(self) -> list[str]:
+        """`dvc repro`; the names of the stages that ran."""
+        output = self("dvc", "repro")
+        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
+
+    def set_param(self, group: str, key: str, value: object) -> None:
+        """Change one value of params.yaml."""
+        path = self.folder / "params.yaml"
+        yaml = YAML()
+        content = yaml.load(path)
+        content[group][key] = value
+        yaml.dump(content, path)
+
+
+def copy_tracked_files(target: Path) -> None:
+    """The working tree as `git add --all` would see it, so that tests run on what is there."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, target / name)
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A clone in which `dvc repro` has run and its result is committed. Not to be changed."""
+    folder = tmp_path_factory.mktemp("session") / "project"
+    project = Project(folder)
+    copy_tracked_files(folder)
+    shutil.rmtree(folder / "metrics")
+    (folder / "dvc.lock").unlink()
+    project.set_param("download", "sha256", tiny.write(folder.parent / "tiny"))
+    for key, value in QUICK.items():
+        project.set_param("train", key, value)
+    project("git", "init", "--quiet", "--initial-branch=main")
+    assert project.repro() == ["download", "train", "evaluate", "plot"]
+    project("git", "add", "--all")
+    project("git", "commit", "--quiet", "--message=tiny")
+    return project
+
+
+@pytest.fixture
+def project(reproduced: Project, tmp_path: Path) -> Project:
+    """A copy of the reproduced clone, to be changed at will."""
+    shutil.copytree(reproduced.folder.parent, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return Project(tmp_path / reproduced.folder.name)

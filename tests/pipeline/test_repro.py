@@ -1,0 +1,98 @@
+"""What re-runs, what comes out, and what DVC shows of it."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.pipeline.conftest import Project
+
+
+def test_everything_the_pipeline_writes_is_committed_or_cached(reproduced: Project) -> None:
+    assert reproduced("git", "status", "--short") == ""
+    assert "up to date" in reproduced("dvc", "status")
+    tracked = reproduced("git", "ls-files", "data", "models", "metrics").split()
+    assert tracked == [
+        "data/MNIST/.gitignore",
+        "metrics/epochs.csv",
+        "metrics/history.csv",
+        "metrics/metrics.json",
+        "metrics/plots/confusion_matrix.png",
+        "metrics/plots/mistakes.png",
+        "metrics/plots/per_digit_accuracy.png",
+        "metrics/plots/predictions.png",
+        "metrics/plots/samples.png",
+        "metrics/plots/training_curves.png",
+        "metrics/predictions.csv",
+        "models/.gitignore",
+    ]
+
+
+def test_nothing_runs_when_nothing_changed(project: Project) -> None:
+    assert project.repro() == []
+
+
+@pytest.mark.parametrize(
+    ("group", "key", "value", "expected"),
+    [
+        ("download", "connect_timeout", 5, ["download"]),  # the data stay the same
+        ("model", "hidden_units", 20, ["train", "evaluate", "plot"]),
+        ("train", "lr", 0.02, ["train", "evaluate", "plot"]),
+        ("evaluate", "batch_size", 50, ["evaluate"]),  # the scores stay the same
+        ("plot", "dpi", 80, ["plot"]),
+    ],
+)
+def test_a_parameter_reruns_the_stages_that_depend_on_it(
+    project: Project, group: str, key: str, value: object, expected: list[str]
+) -> None:
+    project.set_param(group, key, value)
+    assert project.repro() == expected
+
+
+def test_the_same_commit_gives_the_same_lock_again(project: Project) -> None:
+    project("dvc", "repro", "--force")
+    assert project("git", "status", "--short") == ""
+
+
+def test_the_number_of_workers_changes_no_byte(project: Project) -> None:
+    process = project.run("dvc", "repro", "--force", PIPELINE_WORKERS="1")
+    assert "workers: 1" in process.stdout
+    assert project("git", "status", "--short") == ""
+
+
+def test_metrics_diff_shows_what_changed_overall_and_per_digit(project: Project) -> None:
+    project.set_param("train", "lr", 0.001)
+    project.repro()
+    changes = json.loads(project("dvc", "metrics", "diff", "--json"))["metrics/metrics.json"]
+    assert changes["test.accuracy"]["diff"] < 0
+    assert changes["test.loss"]["diff"] > 0
+    assert {key for key in changes if key.startswith("per_digit.")}
+    assert "test.accuracy" in project("dvc", "metrics", "diff")
+
+
+def test_plots_show_has_the_curves_the_confusions_and_the_pictures(project: Project) -> None:
+    shown = json.loads(project("dvc", "plots", "show", "--json"))["data"]
+    pictures = {f"metrics/plots/{path.name}" for path in project.folder.glob("metrics/plots/*.png")}
+    assert len(pictures) == 6
+    assert set(shown) == pictures | {
+        "metrics/history.csv",
+        "metrics/epochs.csv",
+        "metrics/predictions.csv",
+        "training accuracy",
+    }
+
+
+def test_plots_diff_finds_the_pictures_of_both_revisions(project: Project) -> None:
+    project.set_param("train", "lr", 0.001)
+    project.repro()
+    project("dvc", "plots", "diff", "HEAD", "--out", "page")
+    names = {path.name for path in Path(project.folder, "page", "static").iterdir()}
+    assert {"HEAD_metrics_plots_mistakes.png", "workspace_metrics_plots_mistakes.png"} <= names
+    assert "confusion" in (project.folder / "page" / "index.html").read_text()
+
+
+def test_dvc_finds_the_model_by_its_name(project: Project) -> None:
+    project("gto", "register", "digit-classifier", "--version", "v1.0.0")
+    project("dvc", "artifacts", "get", ".", "digit-classifier", "--rev", "v1.0.0", "--out", "got")
+    model = project.folder / "models" / "model.safetensors"
+    assert (project.folder / "got").read_bytes() == model.read_bytes()
