@@ -9,7 +9,7 @@ import sys
 HINT = "run `make repro`, or activate the environment first (source .venv/bin/activate)"
 
 if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to read this and say so
-    version = ".".join(map(str, sys.version_info[:2]))
+    version = sys.version.split()[0]
     sys.exit("%s is Python %s, too old: %s" % (sys.executable, version, HINT))  # noqa: UP031
 
 from importlib.util import find_spec
@@ -21,4 +21,4 @@ REQUIRED = [
 MISSING = [name for name in REQUIRED if find_spec(name) is None]
 
 if MISSING:
-    sys.exit(f"{sys.executable} lacks {', '.join(MISSING)}: {HINT}")
+    sys.exit("%s lacks %s: %s" % (sys.executable, ", ".join(MISSING), HINT))  # noqa: UP031

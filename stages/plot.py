@@ -47,7 +47,9 @@ def main() -> None:
     p = params.load(args.params, "plot", PlotParams)
     train_images, _ = mnist.load(args.data, "train")
     test_images, _ = mnist.load(args.data, "test")
-    history, epochs, predictions = map(read_table, (args.history, args.epochs, args.predictions))
+    history = read_table(args.history, ["epoch", "step", "loss", "accuracy"])
+    epochs = read_table(args.epochs, ["epoch", "loss", "accuracy"])
+    predictions = read_table(args.predictions, ["index", "label", "predicted", "confidence"])
 
     matplotlib.rcdefaults()  # not the user's matplotlibrc
     matplotlib.rc("axes", titlelocation="left")
@@ -76,18 +78,20 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """A CSV table that an earlier stage wrote.
+def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+    """Those columns of a CSV table that an earlier stage wrote.
 
     Raises:
-        UserError: the file is missing or holds no table.
+        UserError: the file is missing or does not hold these columns.
     """
     try:
-        return pd.read_csv(path)
+        return pd.read_csv(path, usecols=columns)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; make it with `dvc repro`") from None
     except ValueError as error:
-        raise UserError(f"{path}: not a table ({error}); make it again with `dvc repro`") from None
+        raise UserError(
+            f"{path}: not the expected table ({error}); make it again with `dvc repro`"
+        ) from None
 
 
 def samples(images: mnist.Images) -> Figure:

@@ -207,7 +207,7 @@ def averages(
 def describe(row: History) -> str:
     """The row as a line on the terminal."""
     position = f"[Epoch: {row.epoch} Batch: {row.batch:5}]"
-    return f"{position} loss: {row.loss:.3f}, accuracy: {row.accuracy:.1%}"
+    return f"{position} loss: {row.loss:.3f}, accuracy: {100 * row.accuracy:.1f} %"
 
 
 if __name__ == "__main__":

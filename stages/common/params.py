@@ -1,5 +1,6 @@
 """A group of params.yaml as a validated object; a mistake in it as one clear line."""
 
+import re
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
@@ -49,7 +50,7 @@ def _parse(path: Path) -> dict[str, Any]:
         ) from None
     except MarkedYAMLError as error:
         raise UserError(f"{path}: line {_line(error)}: not valid YAML: {error.problem}") from None
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, ValueError) as error:
         raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: must hold groups of keys, such as `train:` (got {content!r})")
@@ -67,7 +68,7 @@ def _describe(problem: ErrorDetails, group: str, model: type[Params]) -> str:
         return f"{key}: missing key"
     if problem["type"] == "extra_forbidden":
         return f"{key}: unknown key; {_suggestion(str(problem['loc'][-1]), group, model)}"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = re.sub(r"^\w+ should", "must", problem["msg"].removeprefix("Value error, "))
     return f"{key}: {message} (got {problem['input']!r})"
 
 

@@ -13,6 +13,7 @@ from stages.common import files
 from stages.common.errors import UserError
 from stages.common.network import Network, NetworkConfig
 
+REMEDY = "make it with `dvc repro train`"
 CONFIG = "config"  # the only metadata key: with several, the format writes them in random order
 
 
@@ -42,13 +43,9 @@ def load(path: Path) -> Network:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
     except FileNotFoundError:
-        raise UserError(
-            f"{path}: not found; make it with `dvc repro train` or get it with `dvc pull`"
-        ) from None
-    except SafetensorError as error:
-        raise UserError(
-            f"{path}: not a whole safetensors file ({error}); make it again with `dvc repro train`"
-        ) from None
+        raise UserError(f"{path}: not found; {REMEDY}, or get it with `dvc pull`") from None
+    except (SafetensorError, OSError) as error:
+        raise UserError(f"{path}: not a whole safetensors file ({error}); {REMEDY}") from None
     try:
         network = Network(NetworkConfig.model_validate_json(metadata.get(CONFIG, "")))
     except ValidationError:

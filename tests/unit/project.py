@@ -1,0 +1,92 @@
+"""The stages as DVC starts them, but in a folder of the test's choice."""
+
+import ast
+import importlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.common import mnist, params
+from stages.common.network import NetworkConfig
+from stages.download import DownloadParams
+from stages.evaluate import EvaluateParams
+from stages.plot import PlotParams
+from stages.train import TrainParams
+
+ROOT = Path(__file__).parents[2]
+SOURCES = sorted((ROOT / "stages").rglob("*.py"))
+DVC: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
+STAGES: dict[str, Any] = DVC["stages"]
+GROUPS: dict[str, type[params.Params]] = {
+    "download": DownloadParams,
+    "model": NetworkConfig,
+    "train": TrainParams,
+    "evaluate": EvaluateParams,
+    "plot": PlotParams,
+}
+DATA = "data/MNIST/raw"
+
+
+def write_params(folder: Path, **groups: dict[str, Any]) -> None:
+    """The real params.yaml with some values changed, as in `train={"lr": 0.1}`."""
+    yaml = YAML()
+    content = yaml.load(ROOT / "params.yaml")
+    for group, values in groups.items():
+        content[group].update(values)
+    yaml.dump(content, folder / "params.yaml")
+
+
+def run(folder: Path, stage: str, *options: str) -> None:
+    """A stage's main() in this process, with the arguments from dvc.yaml."""
+    _python, _m, module, *arguments = STAGES[stage]["cmd"].split()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setattr(sys, "argv", [module, *arguments, *options])
+        importlib.import_module(module).main()
+
+
+def spawn(folder: Path, stage: str) -> subprocess.CompletedProcess[str]:
+    """A stage in a process of its own."""
+    _python, *arguments = STAGES[stage]["cmd"].split()
+    return python(*arguments, folder=folder)
+
+
+def python(
+    *arguments: str | Path,
+    command: tuple[str, ...] = (sys.executable,),
+    folder: Path = ROOT,
+) -> subprocess.CompletedProcess[str]:
+    """A new Python that finds the package `stages`."""
+    return subprocess.run(
+        [*command, *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder."""
+    return {
+        str(path.relative_to(folder)): mnist.sha256(path.read_bytes())
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def imported(source: Path) -> set[str]:
+    """The dotted names that a source file imports: `a.b` for `from a import b`."""
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(source.read_bytes())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names

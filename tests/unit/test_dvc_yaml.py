@@ -1,0 +1,90 @@
+import ast
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.unit import project
+from tests.unit.project import DVC, GROUPS, ROOT, STAGES
+
+each_stage = pytest.mark.parametrize("stage", STAGES)
+
+
+def sources(stage: str) -> set[Path]:
+    """The files of this repository that a stage runs: its script and all that it imports."""
+    found: set[Path] = set()
+    pending = {ROOT / f"stages/{stage}.py"}
+    while pending:
+        source = pending.pop()
+        found.add(source)
+        pending |= {file for name in project.imported(source) for file in files(name)} - found
+    return found
+
+
+def files(name: str) -> Iterable[Path]:
+    """`stages.common.files` runs stages/__init__.py, stages/common/__init__.py, ...files.py."""
+    module = ROOT
+    for part in name.split("."):
+        module /= part
+        yield from filter(Path.is_file, (module / "__init__.py", module.with_suffix(".py")))
+
+
+def paths(stage: str, *keys: str) -> set[str]:
+    """The paths under some keys of a stage; one with settings is a mapping from the path."""
+    entries = [entry for key in keys for entry in STAGES[stage].get(key, [])]
+    return {entry if isinstance(entry, str) else next(iter(entry)) for entry in entries}
+
+
+def outputs(stage: str) -> set[str]:
+    return paths(stage, "outs", "metrics", "plots")
+
+
+def code(stage: str) -> set[str]:
+    return {path for path in paths(stage, "deps") if path.endswith(".py")}
+
+
+@each_stage
+def test_a_stage_depends_on_the_code_that_it_runs(stage: str) -> None:
+    assert code(stage) == {str(source.relative_to(ROOT)) for source in sources(stage)}
+
+
+@each_stage
+def test_a_command_names_its_module_and_every_path(stage: str) -> None:
+    python, option, module, *arguments = STAGES[stage]["cmd"].split()
+    assert (python, option, module) == ("python", "-m", f"stages.{stage}")
+    assert sorted(arguments) == sorted((paths(stage, "deps") - code(stage)) | outputs(stage))
+
+
+@each_stage
+def test_a_command_has_no_template(stage: str) -> None:
+    assert "${" not in STAGES[stage]["cmd"]  # DVC would fill it in: a change of code by params
+
+
+@each_stage
+def test_a_stage_declares_the_groups_of_params_that_it_loads(stage: str) -> None:
+    calls = [
+        node
+        for source in sources(stage)
+        for node in ast.walk(ast.parse(source.read_bytes()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "params.load"
+    ]
+    loaded = {ast.literal_eval(call.args[1]): ast.unparse(call.args[2]) for call in calls}
+    assert loaded == {name: GROUPS[name].__name__ for name in STAGES[stage]["params"]}
+
+
+def test_every_input_is_an_output_of_another_stage() -> None:
+    made = set().union(*map(outputs, STAGES))
+    for stage in STAGES:
+        assert paths(stage, "deps") - code(stage) <= made
+    assert {artifact["path"] for artifact in DVC["artifacts"].values()} <= made
+    shown = [plot["y"] for chart in DVC["plots"] for plot in chart.values()]
+    assert {path for y in shown for path in y} <= made
+
+
+def test_params_hold_the_keys_of_their_classes_and_no_other_group() -> None:
+    content: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+    assert {group: set(keys) for group, keys in content.items()} == {
+        group: set(model.model_fields) for group, model in GROUPS.items()
+    }

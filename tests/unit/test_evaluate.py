@@ -1,0 +1,134 @@
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from stages import evaluate
+from stages.common import mnist, numerics
+from stages.common.errors import UserError
+from stages.common.network import Network, NetworkConfig
+from tests import tiny
+from tests.unit import project
+
+
+def outputs(*predicted: tuple[int, float]) -> evaluate.LogProbabilities:
+    """Log probabilities from (digit, its probability) of each image; the rest is spread evenly."""
+    rows = np.empty((len(predicted), 10), np.float32)
+    for row, (digit, probability) in zip(rows, predicted, strict=True):
+        row[:] = math.log((1 - probability) / 9)
+        row[digit] = math.log(probability)
+    return rows
+
+
+LABELS = np.array([3, 3, 3, 3, 7, 9], np.uint8)
+OUTPUTS = outputs((3, 0.5), (3, 0.8), (3, 0.9), (8, 0.91), (7, 0.64), (4, 0.55))
+
+
+def test_accuracy_is_the_fraction_of_right_predictions() -> None:
+    assert evaluate.accuracy(OUTPUTS, LABELS) == 4 / 6
+
+
+def test_loss_is_the_mean_over_the_images_of_the_true_labels_negative_log() -> None:
+    likelihoods = [0.5, 0.8, 0.9, 0.01, 0.64, 0.05]
+    expected = sum(-math.log(likelihood) for likelihood in likelihoods) / 6
+    assert evaluate.mean_loss(OUTPUTS, LABELS) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_digits_accuracy_is_a_fraction_of_that_digits_images() -> None:
+    summary = evaluate.summarise(OUTPUTS, LABELS)
+    assert summary["per_digit"] == {"3": 0.75, "7": 1.0, "9": 0.0}
+    assert summary["test"]["accuracy"] == 0.666667
+
+
+def test_predictions_are_a_row_an_image_with_the_probability_of_the_predicted_digit() -> None:
+    rows = evaluate.predictions(OUTPUTS, LABELS)
+    confidences = [0.5, 0.8, 0.9, 0.91, 0.64, 0.55]
+    assert [row[:3] for row in rows] == [
+        (0, 3, 3), (1, 3, 3), (2, 3, 3), (3, 3, 8), (4, 7, 7), (5, 9, 4),
+    ]  # fmt: skip
+    assert [row.confidence for row in rows] == pytest.approx(confidences, rel=1e-6)
+
+
+def test_the_report_has_a_line_for_all_and_for_each_digit() -> None:
+    assert evaluate.describe(evaluate.summarise(OUTPUTS, LABELS), 10_000).splitlines() == [
+        "Accuracy of the network on the 10,000 test images: 66.7 %",
+        "Accuracy of digit 3 : 75.0 %",
+        "Accuracy of digit 7 : 100.0 %",
+        "Accuracy of digit 9 : 0.0 %",
+    ]
+
+
+def test_classify_gives_each_image_the_networks_output(config: NetworkConfig) -> None:
+    images, _ = tiny.digits(50, seed=3)
+    network = Network(config).requires_grad_(False)
+    with numerics.pool(2) as pool:
+        seen = evaluate.classify(network, images, batch_size=7, pool=pool)
+    inputs = torch.from_numpy(mnist.normalise(images, config.mean, config.std))
+    np.testing.assert_allclose(seen, network(inputs).numpy(), rtol=1e-5)
+
+
+def test_outputs_that_are_no_numbers_say_to_lower_lr(config: NetworkConfig) -> None:
+    images, _ = tiny.digits(5, seed=3)
+    network = Network(config).requires_grad_(False)
+    network.fc2.bias[0] = float("inf")
+    with numerics.pool(1) as pool, pytest.raises(UserError, match=r"not finite: lower train\.lr"):
+        evaluate.classify(network, images, batch_size=5, pool=pool)
+
+
+def test_main_writes_metrics_that_are_numbers_under_sorted_keys(evaluated: Path) -> None:
+    text = (evaluated / "metrics/metrics.json").read_text()
+    metrics = json.loads(text)
+    assert text == json.dumps(metrics, indent=2, sort_keys=True) + "\n"
+    assert metrics.keys() == {"test", "per_digit"}
+    assert metrics["test"].keys() == {"accuracy", "loss"}
+    assert metrics["per_digit"].keys() == set("0123456789")
+    assert all(type(value) is float for group in metrics.values() for value in group.values())
+    assert 0.9 < metrics["test"]["accuracy"] <= 1  # the tiny network has learnt
+
+
+def test_main_writes_a_prediction_for_each_image(evaluated: Path) -> None:
+    table = pd.read_csv(evaluated / "metrics/predictions.csv")
+    metrics = json.loads((evaluated / "metrics/metrics.json").read_text())
+    _, labels = tiny.digits(tiny.TEST, seed=2)
+    assert list(table.columns) == ["index", "label", "predicted", "confidence"]
+    assert table["index"].tolist() == list(range(tiny.TEST))
+    assert table["label"].tolist() == labels.tolist()
+    assert table["confidence"].between(0.1, 1).all()
+    assert (table["label"] == table["predicted"]).mean() == metrics["test"]["accuracy"]
+
+
+def test_main_scores_the_weights_after_each_epoch(evaluated: Path) -> None:
+    scores = pd.read_csv(evaluated / "metrics/epochs.csv")
+    metrics = json.loads((evaluated / "metrics/metrics.json").read_text())
+    assert list(scores.columns) == ["epoch", "loss", "accuracy"]
+    assert scores["epoch"].tolist() == [1, 2]
+    assert scores["loss"][1] < scores["loss"][0]
+    assert scores.iloc[-1].to_dict() == {"epoch": 2, **metrics["test"]}
+
+
+def test_one_worker_gives_the_same_files_as_two(evaluated: Path, copied: Path) -> None:
+    shutil.rmtree(copied / "metrics")
+    project.run(copied, "evaluate", "--workers=1")
+    assert (
+        project.digests(copied / "metrics").items()
+        <= project.digests(evaluated / "metrics").items()
+    )
+
+
+def test_epochs_are_in_the_order_of_their_numbers(copied: Path) -> None:
+    checkpoints = copied / "models/checkpoints"
+    for old, new in (("01", "100"), ("02", "99")):
+        (checkpoints / f"epoch-{old}.safetensors").rename(checkpoints / f"epoch-{new}.safetensors")
+    project.run(copied, "evaluate")
+    assert pd.read_csv(copied / "metrics/epochs.csv")["epoch"].tolist() == [99, 100]
+
+
+def test_missing_weights_are_named(copied: Path) -> None:
+    (copied / "models/model.safetensors").unlink()
+    with pytest.raises(UserError, match=r"^models/model\.safetensors: not found; make it with"):
+        project.run(copied, "evaluate")

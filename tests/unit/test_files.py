@@ -1,0 +1,181 @@
+import errno
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from stages.common import files
+from stages.common.errors import UserError
+from tests.unit import project
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """A file that is already there."""
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(b"old")
+    return path
+
+
+def assert_untouched(old: Path) -> None:
+    assert old.read_bytes() == b"old"
+    assert list(old.parent.iterdir()) == [old]  # no temporary file
+
+
+def write_error(path: Path, content: bytes = b"new") -> str:
+    with pytest.raises(UserError) as error:
+        files.write(path, content)
+    return str(error.value)
+
+
+def test_the_content_takes_the_name(tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "file"
+    for content in (b"first", b"second", b""):
+        files.write(path, content)
+        assert path.read_bytes() == content
+        assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_permissions_follow_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        files.write(tmp_path / "file", b"")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "file").stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize(("owner", "name"), [(os, "fsync"), (Path, "replace")])
+def test_a_failure_before_the_rename_leaves_the_old_file(
+    old: Path, monkeypatch: pytest.MonkeyPatch, owner: object, name: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(owner, name, fail)
+    assert write_error(old) == f"{old}: cannot be written: Input/output error; nothing was changed"
+    assert_untouched(old)
+
+
+def test_the_content_is_on_the_disk_before_the_rename_and_the_name_after_it(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+    synced = []
+
+    def watch(descriptor: int) -> None:
+        fsync(descriptor)
+        file = Path(f"/proc/self/fd/{descriptor}").resolve()
+        synced.append(
+            (file.is_dir(), b"" if file.is_dir() else file.read_bytes(), old.read_bytes())
+        )
+
+    monkeypatch.setattr(os, "fsync", watch)
+    files.write(old, b"new")
+    assert synced == [(False, b"new", b"old"), (True, b"", b"new")]
+
+
+def test_a_file_over_the_size_limit_leaves_the_old_one(old: Path) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        error = write_error(old, bytes(2000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert error == f"{old}: cannot be written: File too large; nothing was changed"
+    assert_untouched(old)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    command = ["mount", "-t", "tmpfs", "-o", "size=64k", "none", str(tmp_path)]
+    if os.geteuid() or subprocess.run(command, check=False, capture_output=True).returncode:
+        pytest.skip("only root may mount a small disk, and not in every container")
+    yield tmp_path
+    subprocess.run(["umount", str(tmp_path)], check=True)  # noqa: S607
+
+
+def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
+    old = small_disk / "file"
+    files.write(old, b"old")
+    error = write_error(old, bytes(100_000))
+    assert error == f"{old}: cannot be written: No space left on device; nothing was changed"
+    assert_untouched(old)
+
+
+def test_a_folder_without_write_permission_is_named(old: Path) -> None:
+    """Root may write anywhere, so it gives up its powers first."""
+    command: tuple[str, ...] = (sys.executable,)
+    if os.geteuid() == 0:
+        setpriv = shutil.which("setpriv") or pytest.skip("root needs setpriv to drop its powers")
+        command = (setpriv, "--bounding-set=-all", "--inh-caps=-all", *command)
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from stages.common import errors, files
+        errors.run(lambda: files.write(Path(sys.argv[1]), b"new"))
+    """
+    old.parent.chmod(0o555)
+    try:
+        process = project.python("-c", code, old, command=command)
+    finally:
+        old.parent.chmod(0o755)
+    assert process.returncode == 1
+    assert process.stderr == f"{old}: cannot be written: Permission denied; nothing was changed\n"
+    assert_untouched(old)
+
+
+def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
+    assert write_error(tmp_path) == (
+        f"{tmp_path}: cannot be written: Is a directory; nothing was changed"
+    )
+
+
+def test_a_process_killed_before_the_rename_leaves_the_old_file(old: Path) -> None:
+    code = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        from stages.common import files
+        os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
+        files.write(Path(sys.argv[1]), b"new")
+    """
+    assert project.python("-c", code, old).returncode == -signal.SIGKILL
+    assert old.read_bytes() == b"old"
+
+
+def test_json_has_sorted_keys_and_ends_its_last_line() -> None:
+    assert files.canonical_json({"b": {"d": 1, "c": 0.5}, "a": "x"}) == (
+        b'{\n  "a": "x",\n  "b": {\n    "c": 0.5,\n    "d": 1\n  }\n}\n'
+    )
+
+
+@pytest.mark.parametrize("number", [float("nan"), float("inf")])
+def test_json_refuses_what_is_not_a_number(number: float) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        files.canonical_json({"loss": number})
+
+
+class Row(NamedTuple):
+    step: int
+    loss: float
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], b"step,loss\n"),
+        ([Row(1, 0.5), Row(20, 1 / 3)], b"step,loss\n1,0.500000\n20,0.333333\n"),
+        ([(3, "a,b")], b'step,loss\n3,"a,b"\n'),
+    ],
+)
+def test_csv_has_a_header_and_six_decimals(rows: list[tuple[Any, ...]], expected: bytes) -> None:
+    assert files.canonical_csv(Row, rows) == expected

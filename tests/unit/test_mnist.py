@@ -1,0 +1,137 @@
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pytest
+
+from stages.common import mnist
+from stages.common.errors import UserError
+from tests import tiny
+
+IMAGES, LABELS = mnist.FILES["test"]
+CONTENTS = tiny.files()
+AGAIN = "get it again with `dvc repro --force download`"
+
+ONE_ROW = bytes.fromhex("00000803 00000002 00000001 00000003 010203 0405ff")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    tiny.write(tmp_path)
+    return tmp_path
+
+
+def load_error(folder: Path) -> str:
+    with pytest.raises(UserError) as error:
+        mnist.load(folder, "test")
+    return str(error.value)
+
+
+def replace(folder: Path, name: str, content: bytes) -> None:
+    """Put other content into a file and its digest into SHA256SUMS."""
+    (folder / name).write_bytes(content)
+    digests = mnist.read_digests(folder) | {name: mnist.sha256(content)}
+    (folder / mnist.DIGESTS).write_bytes(mnist.encode_digests(digests))
+
+
+def test_idx_is_a_header_with_the_shape_and_the_values() -> None:
+    array = mnist.decode_idx(ONE_ROW)
+    assert array.dtype == np.uint8
+    assert array.tolist() == [[[1, 2, 3]], [[4, 5, 255]]]
+    assert mnist.encode_idx(array) == ONE_ROW
+
+
+@pytest.mark.parametrize("shape", [(0,), (7,), (0, 28, 28), (3, 28, 28)])
+def test_encode_and_decode_are_inverse(shape: tuple[int, ...]) -> None:
+    array = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    np.testing.assert_array_equal(mnist.decode_idx(mnist.encode_idx(array)), array, strict=True)
+
+
+@pytest.mark.parametrize(("split", "n", "seed"), [("train", tiny.TRAIN, 1), ("test", tiny.TEST, 2)])
+def test_load_returns_the_images_and_labels_of_a_split(
+    folder: Path, split: Literal["train", "test"], n: int, seed: int
+) -> None:
+    for array, expected in zip(mnist.load(folder, split), tiny.digits(n, seed), strict=True):
+        np.testing.assert_array_equal(array, expected, strict=True)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        (b"", "empty"),
+        (ONE_ROW[:2], "not an IDX file of unsigned bytes"),
+        (ONE_ROW[:15], "not an IDX file of unsigned bytes"),
+        (b"\0\0\x0d" + ONE_ROW[3:], "not an IDX file of unsigned bytes"),  # 13 is float
+        (b"\x1f\x8b\x08" + ONE_ROW[3:], "not an IDX file of unsigned bytes"),  # gzip
+        (ONE_ROW[:-1], "truncated: 21 bytes, but its header says 22"),
+        (ONE_ROW + b"\0", "too long: 23 bytes, but its header says 22"),
+        (CONTENTS[IMAGES][:1000], "truncated: 1,000 bytes, but its header says 156,816"),
+        (ONE_ROW, "images of (1, 3), not 28x28"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_fault(folder: Path, content: bytes, fault: str) -> None:
+    replace(folder, IMAGES, content)
+    assert load_error(folder) == f"{folder / IMAGES}: {fault}; {AGAIN}"
+
+
+@pytest.mark.parametrize("labels", [np.zeros(199, np.uint8), np.zeros((200, 1), np.uint8)])
+def test_each_image_needs_one_label(folder: Path, labels: mnist.Labels) -> None:
+    replace(folder, LABELS, mnist.encode_idx(labels))
+    assert load_error(folder) == (
+        f"{folder / IMAGES}: 200 images, but {labels.size} labels in {folder / LABELS}; {AGAIN}"
+    )
+
+
+def test_a_label_above_9_is_named_with_its_index(folder: Path) -> None:
+    labels = np.arange(200, dtype=np.uint8) % 10
+    labels[[17, 30]] = 11, 12
+    replace(folder, LABELS, mnist.encode_idx(labels))
+    assert load_error(folder) == (
+        f"{folder / LABELS}: label 11 at index 17, allowed are 0 to 9; {AGAIN}"
+    )
+
+
+@pytest.mark.parametrize("position", [16, -1])  # the first and the last pixel
+def test_a_flipped_bit_is_noticed(folder: Path, position: int) -> None:
+    content = bytearray(CONTENTS[IMAGES])
+    content[position] ^= 1
+    (folder / IMAGES).write_bytes(content)
+    assert load_error(folder) == (
+        f"{folder / IMAGES}: damaged: its SHA-256 is not the one in SHA256SUMS; {AGAIN}"
+    )
+
+
+@pytest.mark.parametrize("name", [mnist.DIGESTS, IMAGES, LABELS])
+def test_a_missing_file_is_named(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    assert load_error(folder) == (
+        f"{folder / name}: not found; get the data with `dvc repro download`"
+    )
+
+
+def test_a_missing_folder_is_named(tmp_path: Path) -> None:
+    assert load_error(tmp_path / "no").startswith(f"{tmp_path / 'no' / mnist.DIGESTS}: not found;")
+
+
+@pytest.mark.parametrize("content", [b"not digests\n", b"\n", b"\xff\xfe"])
+def test_malformed_digests_are_named(folder: Path, content: bytes) -> None:
+    (folder / mnist.DIGESTS).write_bytes(content)
+    assert load_error(folder) == f"{folder / mnist.DIGESTS}: not a list of digests; {AGAIN}"
+
+
+def test_a_file_without_a_digest_is_not_trusted(folder: Path) -> None:
+    (folder / mnist.DIGESTS).write_bytes(b"")
+    assert load_error(folder).startswith(f"{folder / IMAGES}: damaged:")
+
+
+def test_normalise_scales_then_subtracts_the_mean_then_divides() -> None:
+    images = np.zeros((2, 28, 28), np.uint8)
+    images[0, 0, :3] = 0, 51, 255
+    normalised = mnist.normalise(images, mean=0.1307, std=0.3081)
+    assert normalised.shape == (2, 1, 28, 28)
+    assert normalised.dtype == np.float32
+    # (0 - 0.1307) / 0.3081, (0.2 - 0.1307) / 0.3081, (1 - 0.1307) / 0.3081
+    np.testing.assert_allclose(
+        normalised[0, 0, 0, :3], [-0.4242129, 0.2249270, 2.8214865], rtol=1e-6
+    )
+    assert np.all(normalised[1] == normalised[0, 0, 0, 0])

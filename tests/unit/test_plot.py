@@ -1,0 +1,147 @@
+import io
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+from PIL import Image
+
+from stages import plot
+from stages.common.errors import UserError
+from tests import tiny
+from tests.unit import project
+
+NAMES = [
+    "confusion_matrix", "mistakes", "per_digit_accuracy", "predictions", "samples",
+    "training_curves",
+]  # fmt: skip
+PREDICTIONS = pd.DataFrame(
+    {
+        "index": range(6),
+        "label": [0, 0, 1, 1, 1, 9],
+        "predicted": [0, 1, 1, 1, 2, 1],
+        "confidence": [0.9, 0.7, 0.9, 0.9, 0.8, 0.8],
+    }
+)
+IMAGES, _ = tiny.digits(6, seed=3)
+
+
+@pytest.fixture(scope="module")
+def drawn(evaluated: Path) -> Path:
+    """The workspace after the stage plot, only for reading."""
+    project.run(evaluated, "plot")
+    return evaluated
+
+
+def texts(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.findobj(Text) if isinstance(text, Text)]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_main_writes_small_pngs(drawn: Path, name: str) -> None:
+    path = drawn / "metrics/plots" / f"{name}.png"
+    with Image.open(path) as picture:
+        picture.load()
+        assert picture.format == "PNG"
+        assert len(picture.getcolors(2**24) or []) > 10  # not blank
+    assert path.stat().st_size < 150_000
+
+
+def test_main_writes_nothing_else(drawn: Path) -> None:
+    assert sorted(path.stem for path in (drawn / "metrics/plots").iterdir()) == NAMES
+
+
+def test_the_bytes_depend_neither_on_the_run_nor_on_the_users_matplotlibrc(
+    drawn: Path, copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = copied / "matplotlibrc"
+    settings.write_text("font.size: 20\naxes.facecolor: black\nsavefig.bbox: tight\n")
+    monkeypatch.setenv("MATPLOTLIBRC", str(settings))
+    shutil.rmtree(copied / "metrics/plots", ignore_errors=True)
+    assert project.spawn(copied, "plot").stdout == "6 pictures in metrics/plots\n"
+    assert project.digests(copied / "metrics") == project.digests(drawn / "metrics")
+
+
+def test_download_and_plot_start_without_loading_torch() -> None:
+    code = "import sys, stages.download, stages.plot; sys.exit('torch' in sys.modules)"
+    assert project.python("-c", code).returncode == 0
+
+
+def test_the_confusion_matrix_counts_label_against_prediction() -> None:
+    figure = plot.confusion_matrix(PREDICTIONS)
+    (axes,) = figure.axes
+    counts = {text.get_position(): text.get_text() for text in axes.texts}  # (predicted, label)
+    assert len(counts) == 100
+    assert {cell: count for cell, count in counts.items() if count != "0"} == {
+        (0, 0): "1", (1, 0): "1", (1, 1): "2", (2, 1): "1", (1, 9): "1",
+    }  # fmt: skip
+    assert "Test images by label and prediction: 3 mistakes of 6" in texts(figure)
+
+
+def test_each_digits_accuracy_has_its_counts() -> None:
+    labels = {text for text in texts(plot.per_digit_accuracy(PREDICTIONS)) if " of " in text}
+    assert labels >= {"50.0%  (1 of 2)", "66.7%  (2 of 3)", "0.0%  (0 of 1)"}
+
+
+def test_the_most_confident_mistakes_come_first_and_ties_in_the_order_of_the_images() -> None:
+    figure = plot.mistakes(IMAGES, PREDICTIONS, most=2)
+    assert [text for text in texts(figure) if text] == [
+        "1 taken for 2\n80.0% sure",
+        "9 taken for 1\n80.0% sure",
+        "The 2 most confident of 3 mistakes in 6",
+    ]
+    shown = [axes.images[0].get_array() for axes in figure.axes if axes.images]
+    np.testing.assert_array_equal(shown, IMAGES[[4, 5]])
+
+
+def test_the_first_predictions_show_both_labels() -> None:
+    assert "correct 0\npredicted 1" in texts(plot.first_predictions(IMAGES, PREDICTIONS))
+
+
+def test_the_curves_put_the_test_scores_at_the_last_step_of_their_epoch() -> None:
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 1, 2, 2],
+            "step": [2, 3, 5, 6],
+            "loss": [2.0, 1.0, 0.5, 0.4],
+            "accuracy": [0.2, 0.5, 0.8, 0.9],
+        }
+    )
+    epochs = pd.DataFrame({"epoch": [1, 2], "loss": [0.9, 0.3], "accuracy": [0.6, 0.95]})
+    for axes, column in zip(
+        plot.training_curves(history, epochs).axes, ("loss", "accuracy"), strict=True
+    ):
+        training, test, *_ = (line.get_xydata() for line in axes.lines)
+        np.testing.assert_array_equal(training, history[["step", column]])
+        np.testing.assert_array_equal(test, [[3, epochs[column][0]], [6, epochs[column][1]]])
+
+
+def test_a_network_without_mistakes_can_be_drawn() -> None:
+    right = PREDICTIONS.assign(predicted=PREDICTIONS["label"])
+    figures = [plot.confusion_matrix(right), plot.mistakes(IMAGES, right, most=20)]
+    for figure in (*figures, plot.per_digit_accuracy(right)):
+        Image.open(io.BytesIO(plot.encode_png(figure, dpi=50))).verify()
+    assert "Test images by label and prediction: 0 mistakes of 6" in texts(figures[0])
+    assert "The 0 most confident of 0 mistakes in 6" in texts(figures[1])
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    with pytest.raises(UserError, match=f"^{path}: not found; make it with `dvc repro`$"):
+        plot.read_table(path, ["epoch"])
+
+
+@pytest.mark.parametrize("table", ["history", "epochs", "predictions"])
+@pytest.mark.parametrize(
+    "content", [b"", b"a,b\n1,2,3\n4\n1,2,3,4\n", b"\xff\xfe\0", b"a,b\n1,2\n"]
+)
+def test_a_broken_table_is_one_line_that_names_it(copied: Path, table: str, content: bytes) -> None:
+    (copied / f"metrics/{table}.csv").write_bytes(content)
+    with pytest.raises(UserError) as error:
+        project.run(copied, "plot")
+    assert str(error.value).startswith(f"metrics/{table}.csv: not the expected table (")
+    assert str(error.value).endswith("); make it again with `dvc repro`")
+    assert "\n" not in str(error.value)

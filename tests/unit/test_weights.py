@@ -1,0 +1,119 @@
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import save
+
+from stages.common import weights
+from stages.common.errors import UserError
+from stages.common.network import Network, NetworkConfig
+
+
+@pytest.fixture
+def network(config: NetworkConfig) -> Network:
+    return Network(config)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "model.safetensors"
+
+
+def load_error(path: Path) -> str:
+    with pytest.raises(UserError) as error:
+        weights.load(path)
+    return str(error.value)
+
+
+def test_a_loaded_network_is_the_saved_one_bit_for_bit(path: Path, network: Network) -> None:
+    weights.save(path, network)
+    loaded = weights.load(path)
+    assert loaded.config == network.config
+    assert loaded.state_dict().keys() == network.state_dict().keys()
+    for name, tensor in loaded.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, network.state_dict()[name])
+    assert not any(parameter.requires_grad for parameter in loaded.parameters())
+
+
+def test_the_same_network_gives_the_same_bytes(path: Path, network: Network) -> None:
+    contents = set()
+    for _ in range(10):  # several metadata keys would come in random order
+        weights.save(path, network)
+        contents.add(path.read_bytes())
+    assert len(contents) == 1
+
+
+def test_the_file_says_what_it_holds(path: Path, network: Network) -> None:
+    weights.save(path, network)
+    with safe_open(path, "pt") as file:
+        metadata = file.metadata()
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    assert metadata.keys() == {"config"}
+    assert json.loads(metadata["config"]) == {
+        "conv1_filters": 10,
+        "conv2_filters": 20,
+        "kernel_size": 5,
+        "hidden_units": 50,
+        "mean": 0.1307,
+        "std": 0.3081,
+    }
+    assert shapes == {name: list(t.shape) for name, t in network.state_dict().items()}
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_numbers_are_not_written(
+    path: Path, network: Network, value: float
+) -> None:
+    network.requires_grad_(False).fc1.bias[3] = value
+    with pytest.raises(FloatingPointError, match=r"^fc1\.bias is no longer finite$"):
+        weights.save(path, network)
+    assert not path.exists()
+
+
+def test_a_missing_file_is_named(path: Path) -> None:
+    assert load_error(path) == (
+        f"{path}: not found; make it with `dvc repro train`, or get it with `dvc pull`"
+    )
+
+
+def test_a_folder_is_named(tmp_path: Path) -> None:
+    assert load_error(tmp_path).startswith(f"{tmp_path}: not a whole safetensors file (")
+
+
+@pytest.mark.parametrize("kept", [0, 7, 100, -1])
+def test_a_file_cut_short_is_named(path: Path, network: Network, kept: int) -> None:
+    weights.save(path, network)
+    path.write_bytes(path.read_bytes()[:kept])
+    assert load_error(path).startswith(f"{path}: not a whole safetensors file (")
+    assert load_error(path).endswith("); make it with `dvc repro train`")
+
+
+def test_another_format_is_named(path: Path, network: Network) -> None:
+    torch.save(network.state_dict(), path)
+    assert load_error(path).startswith(f"{path}: not a whole safetensors file (")
+
+
+@pytest.mark.parametrize(
+    "metadata", [None, {}, {"config": "{}"}, {"config": "x"}, {"format": "pt"}]
+)
+def test_a_file_that_does_not_describe_its_network_is_refused(
+    path: Path, network: Network, metadata: dict[str, str] | None
+) -> None:
+    path.write_bytes(save(contiguous(network), metadata))
+    assert load_error(path) == f"{path}: its metadata does not describe a network of this project"
+
+
+def test_tensors_of_another_network_are_refused(path: Path, network: Network) -> None:
+    config = network.config.model_copy(update={"hidden_units": 51})
+    path.write_bytes(save(contiguous(network), {"config": config.model_dump_json()}))
+    error = load_error(path)
+    assert error.startswith(f"{path}: holds tensors ")
+    assert "'fc2.weight': (10, 50)" in error
+    assert "'fc2.weight': (10, 51)" in error
+
+
+def contiguous(network: Network) -> dict[str, torch.Tensor]:
+    return {name: tensor.contiguous() for name, tensor in network.state_dict().items()}
