@@ -7,8 +7,9 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .PHONY: repro test unit check bench clean
 
-repro: $(VENV)/.run          ## train, evaluate, draw: whatever is not up to date
+repro: $(VENV)/.run          ## run what is not up to date; show the metrics beside the committed ones
 	dvc repro
+	dvc metrics diff --all
 
 test: $(VENV)/.dev           ## every test, about four minutes
 	python -m pytest
