@@ -5,6 +5,8 @@ PYTHON ?= python3
 # DVC runs the stages with the first `python` on PATH.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
+.DELETE_ON_ERROR: # half an environment is none
+
 .PHONY: repro test unit check bench clean
 
 repro: $(VENV)/.run          ## run what is not up to date; show the metrics beside the committed ones
