@@ -47,9 +47,12 @@ def main() -> None:
     p = params.load(args.params, "plot", PlotParams)
     train_images, _ = mnist.load(args.data, "train")
     test_images, _ = mnist.load(args.data, "test")
-    history = read_table(args.history, ["epoch", "step", "loss", "accuracy"])
-    epochs = read_table(args.epochs, ["epoch", "loss", "accuracy"])
-    predictions = read_table(args.predictions, ["index", "label", "predicted", "confidence"])
+    history = read_table(
+        args.history, {"epoch": int, "step": int, "loss": float, "accuracy": float}
+    )
+    epochs = read_table(args.epochs, {"epoch": int, "loss": float, "accuracy": float})
+    columns = {"index": int, "label": int, "predicted": int, "confidence": float}
+    predictions = read_table(args.predictions, columns)
 
     matplotlib.rcdefaults()  # not the user's matplotlibrc
     matplotlib.rc("axes", titlelocation="left")
@@ -78,14 +81,14 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
-def read_table(path: Path, columns: list[str]) -> pd.DataFrame:
+def read_table(path: Path, columns: dict[str, type]) -> pd.DataFrame:
     """Those columns of a CSV table that an earlier stage wrote.
 
     Raises:
         UserError: the file is missing or does not hold these columns.
     """
     try:
-        return pd.read_csv(path, usecols=columns)
+        return pd.read_csv(path, usecols=list(columns), dtype=columns)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; make it with `dvc repro`") from None
     except ValueError as error:

@@ -18,7 +18,8 @@ def write(path: Path, content: bytes) -> None:
     file in the same folder first, which takes the final name only when it is complete.
 
     Raises:
-        UserError: the folder cannot be written or the disk is full; `path` is as it was.
+        UserError: the folder cannot be written or the disk is full. `path` is whole: as it was,
+            or, if only the last sync failed, as it should be.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -34,7 +35,7 @@ def write(path: Path, content: bytes) -> None:
         _sync_folder(path.parent)
     except OSError as error:
         raise UserError(
-            f"{path}: cannot be written: {error.strerror}; nothing was changed"
+            f"{path}: cannot be written: {error.strerror}; check its folder and the free space"
         ) from error
 
 

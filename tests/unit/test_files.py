@@ -15,6 +15,8 @@ from stages.common import files
 from stages.common.errors import UserError
 from tests.unit import project
 
+ADVICE = "check its folder and the free space"
+
 
 @pytest.fixture
 def old(tmp_path: Path) -> Path:
@@ -61,7 +63,7 @@ def test_a_failure_before_the_rename_leaves_the_old_file(
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(owner, name, fail)
-    assert write_error(old) == f"{old}: cannot be written: Input/output error; nothing was changed"
+    assert write_error(old) == f"{old}: cannot be written: Input/output error; {ADVICE}"
     assert_untouched(old)
 
 
@@ -83,6 +85,21 @@ def test_the_content_is_on_the_disk_before_the_rename_and_the_name_after_it(
     assert synced == [(False, b"new", b"old"), (True, b"", b"new")]
 
 
+def test_a_failure_after_the_rename_is_an_error_but_leaves_the_new_file(
+    old: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync = os.fsync
+
+    def fail_on_folders(descriptor: int) -> None:
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            raise OSError(errno.EIO, "Input/output error")
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fail_on_folders)
+    assert write_error(old) == f"{old}: cannot be written: Input/output error; {ADVICE}"
+    assert old.read_bytes() == b"new"
+
+
 def test_a_file_over_the_size_limit_leaves_the_old_one(old: Path) -> None:
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
@@ -90,7 +107,7 @@ def test_a_file_over_the_size_limit_leaves_the_old_one(old: Path) -> None:
         error = write_error(old, bytes(2000))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-    assert error == f"{old}: cannot be written: File too large; nothing was changed"
+    assert error == f"{old}: cannot be written: File too large; {ADVICE}"
     assert_untouched(old)
 
 
@@ -108,7 +125,7 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
     old = small_disk / "file"
     files.write(old, b"old")
     error = write_error(old, bytes(100_000))
-    assert error == f"{old}: cannot be written: No space left on device; nothing was changed"
+    assert error == f"{old}: cannot be written: No space left on device; {ADVICE}"
     assert_untouched(old)
 
 
@@ -130,14 +147,12 @@ def test_a_folder_without_write_permission_is_named(old: Path) -> None:
     finally:
         old.parent.chmod(0o755)
     assert process.returncode == 1
-    assert process.stderr == f"{old}: cannot be written: Permission denied; nothing was changed\n"
+    assert process.stderr == f"{old}: cannot be written: Permission denied; {ADVICE}\n"
     assert_untouched(old)
 
 
 def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
-    assert write_error(tmp_path) == (
-        f"{tmp_path}: cannot be written: Is a directory; nothing was changed"
-    )
+    assert write_error(tmp_path) == (f"{tmp_path}: cannot be written: Is a directory; {ADVICE}")
 
 
 def test_a_process_killed_before_the_rename_leaves_the_old_file(old: Path) -> None:

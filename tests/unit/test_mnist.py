@@ -82,12 +82,13 @@ def test_each_image_needs_one_label(folder: Path, labels: mnist.Labels) -> None:
     )
 
 
-def test_a_label_above_9_is_named_with_its_index(folder: Path) -> None:
+@pytest.mark.parametrize("label", [10, 11, 255])
+def test_a_label_above_9_is_named_with_its_index(folder: Path, label: int) -> None:
     labels = np.arange(200, dtype=np.uint8) % 10
-    labels[[17, 30]] = 11, 12
+    labels[[17, 30]] = label
     replace(folder, LABELS, mnist.encode_idx(labels))
     assert load_error(folder) == (
-        f"{folder / LABELS}: label 11 at index 17, allowed are 0 to 9; {AGAIN}"
+        f"{folder / LABELS}: label {label} at index 17, allowed are 0 to 9; {AGAIN}"
     )
 
 

@@ -46,6 +46,7 @@ def test_main_writes_small_pngs(drawn: Path, name: str) -> None:
     with Image.open(path) as picture:
         picture.load()
         assert picture.format == "PNG"
+        assert "Software" not in picture.info  # a version of matplotlib
         assert len(picture.getcolors(2**24) or []) > 10  # not blank
     assert path.stat().st_size < 150_000
 
@@ -81,9 +82,13 @@ def test_the_confusion_matrix_counts_label_against_prediction() -> None:
     assert "Test images by label and prediction: 3 mistakes of 6" in texts(figure)
 
 
-def test_each_digits_accuracy_has_its_counts() -> None:
-    labels = {text for text in texts(plot.per_digit_accuracy(PREDICTIONS)) if " of " in text}
+def test_each_digits_accuracy_has_its_counts_and_interval() -> None:
+    figure = plot.per_digit_accuracy(PREDICTIONS)
+    labels = {text for text in texts(figure) if " of " in text}
     assert labels >= {"50.0%  (1 of 2)", "66.7%  (2 of 3)", "0.0%  (0 of 1)"}
+    _, _, interval, *_ = figure.axes[0].lines  # of digit 1, after interval and point of digit 0
+    ends = np.asarray(interval.get_xdata(), float)
+    assert ends.tolist() == pytest.approx([0.20766, 0.93851], abs=1e-5)  # for 2 of 3
 
 
 def test_the_most_confident_mistakes_come_first_and_ties_in_the_order_of_the_images() -> None:
@@ -128,15 +133,25 @@ def test_a_network_without_mistakes_can_be_drawn() -> None:
     assert "The 0 most confident of 0 mistakes in 6" in texts(figures[1])
 
 
-def test_a_missing_table_is_named(tmp_path: Path) -> None:
-    path = tmp_path / "history.csv"
+@pytest.mark.parametrize("table", ["history", "epochs", "predictions"])
+def test_a_missing_table_is_named(copied: Path, table: str) -> None:
+    path = Path(f"metrics/{table}.csv")
+    (copied / path).unlink()
     with pytest.raises(UserError, match=f"^{path}: not found; make it with `dvc repro`$"):
-        plot.read_table(path, ["epoch"])
+        project.run(copied, "plot")
 
 
 @pytest.mark.parametrize("table", ["history", "epochs", "predictions"])
 @pytest.mark.parametrize(
-    "content", [b"", b"a,b\n1,2,3\n4\n1,2,3,4\n", b"\xff\xfe\0", b"a,b\n1,2\n"]
+    "content",
+    [
+        b"",
+        b"\xff\xfe\0",
+        b"a,b\n1,2\n",
+        b"a,b\n1,2,3\n4\n1,2,3,4\n",
+        b"epoch,step,loss,accuracy,index,label,predicted,confidence\nx,x,x,x,x,x,x,x\n",
+        b"epoch,step,loss,accuracy,index,label,predicted,confidence\n,,,,,,,\n",
+    ],
 )
 def test_a_broken_table_is_one_line_that_names_it(copied: Path, table: str, content: bytes) -> None:
     (copied / f"metrics/{table}.csv").write_bytes(content)

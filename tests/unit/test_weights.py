@@ -110,9 +110,15 @@ def test_tensors_of_another_network_are_refused(path: Path, network: Network) ->
     config = network.config.model_copy(update={"hidden_units": 51})
     path.write_bytes(save(contiguous(network), {"config": config.model_dump_json()}))
     error = load_error(path)
-    assert error.startswith(f"{path}: holds tensors ")
-    assert "'fc2.weight': (10, 50)" in error
-    assert "'fc2.weight': (10, 51)" in error
+    assert error.startswith(f"{path}: holds the tensors ")
+    assert "'fc2.weight': 'torch.float32 (10, 50)'" in error
+    assert "'fc2.weight': 'torch.float32 (10, 51)'" in error
+
+
+def test_tensors_of_another_type_are_refused(path: Path, network: Network) -> None:
+    halves = {name: tensor.half() for name, tensor in contiguous(network).items()}
+    path.write_bytes(save(halves, {"config": network.config.model_dump_json()}))
+    assert "'fc2.bias': 'torch.float16 (10,)'" in load_error(path)
 
 
 def contiguous(network: Network) -> dict[str, torch.Tensor]:
