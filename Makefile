@@ -13,7 +13,7 @@ repro: $(VENV)/.run          ## run what is not up to date; show the metrics bes
 	dvc repro
 	dvc metrics diff --all
 
-test: $(VENV)/.dev           ## every test, about four minutes
+test: $(VENV)/.dev           ## every test, about three minutes
 	python -m pytest
 
 unit: $(VENV)/.dev           ## the tests of single functions and stages, half a minute
@@ -37,9 +37,11 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: requirements.txt | $(VENV)/bin/python
+	@echo 'Installing into $(VENV), a minute or more'
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
 $(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
+	@echo 'Installing into $(VENV), a minute or more'
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.run

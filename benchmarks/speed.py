@@ -76,7 +76,7 @@ def main() -> None:
                     runs.setdefault(name, []).append(run())
                     bar.update()
 
-    print(measurements(runs, epochs), goals(runs), machine(), sep="\n\n")
+    print(measurements(runs, epochs), goals(runs), machine(runs), sep="\n\n")
 
 
 def contestants(scratch: Path, epochs: int) -> dict[str, Callable[[], Run]]:
@@ -174,11 +174,13 @@ def busy_seconds() -> float:
 
 
 def measurements(runs: Runs, epochs: int) -> str:
-    """The table of what was measured."""
+    """The table of what was measured. "Others" is the share of the CPUs that other programs took,
+    at most: above a few percent the row is not to be trusted, the notebook's least of all, since
+    PyTorch's own threads wait for each other at every operation."""
     rows = []
 
     def add(label: str, name: str, unit: str, values: Iterable[float]) -> None:
-        others = median(run.others for run in runs[name])
+        others = max(run.others for run in runs[name])
         rows.append([label, *spread(list(values), unit), f"{others:.0f} %"])
 
     for label, name in {
@@ -199,7 +201,7 @@ def measurements(runs: Runs, epochs: int) -> str:
         "Peak memory: train, two workers": TRAIN,
     }.items():
         add(label, name, "MB", (run.megabytes for run in runs[name]))
-    return markdown(["Measurement", "Median", "Least - greatest", "Count", "Other programs"], rows)
+    return markdown(["Measurement", "Median", "Least - greatest", "Count", "Others"], rows)
 
 
 def goals(runs: Runs) -> str:
@@ -248,8 +250,9 @@ def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
-def machine() -> str:
-    """What the numbers were measured on."""
+def machine(runs: Runs) -> str:
+    """What the numbers were measured on, and whether it was idle otherwise."""
+    others = max(run.others for contestant in runs.values() for run in contestant)
     try:
         cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     except OSError:  # not Linux
@@ -260,7 +263,8 @@ def machine() -> str:
     return (
         f"CPU: {model[1] if model else platform.processor()}, {os.cpu_count()} cores\n"
         f"PyTorch {version}, its own choice of instructions: {instructions}\n"
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}"
+        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}\n"
+        f"Other programs took at most {others:.0f} % of the CPUs (above 10 %: measure again)"
     )
 
 

@@ -92,9 +92,9 @@ def fetch(sources: Mapping[str, Source], digests: Mapping[str, str]) -> dict[str
                 contents[name] = content
         except SourceError as error:
             failures.append(f"{title}: {error}")
-            print(f"{failures[-1]}; trying the next source", file=sys.stderr)
+            print(failures[-1], file=sys.stderr)
         if len(contents) == len(digests):
-            print(f"All {len(digests)} files have their pinned SHA-256 (source: {title})")
+            print(f"All {len(digests)} files have their pinned SHA-256 (last source: {title})")
             return contents
     reasons = "\n  ".join(failures)
     raise UserError(
@@ -143,7 +143,7 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
         try:
             with requests.Session() as session:
                 del session.adapters["http://"]  # also when a mirror redirects to it
-                with session.get(url, stream=True, timeout=(timeout, STALL_SECONDS)) as response:
+                with session.get(url, stream=True, timeout=STALL_SECONDS) as response:
                     response.raise_for_status()
                     length = response.headers.get("Content-Length", "")
                     bar.reset(int(length) if length.isdecimal() else None)

@@ -55,7 +55,7 @@ def main() -> None:
 
     with numerics.pool(args.workers) as pool:
         scores = []
-        for path in sorted(args.checkpoints.glob("epoch-*.safetensors"), key=epoch_number):
+        for path in list_checkpoints(args.checkpoints):
             outputs = classify(weights.load(path), images, p.batch_size, pool)
             scores.append(
                 Score(epoch_number(path), mean_loss(outputs, labels), accuracy(outputs, labels))
@@ -84,6 +84,18 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The weights after each epoch, in order.
+
+    Raises:
+        UserError: there are none.
+    """
+    checkpoints = sorted(folder.glob("epoch-[0-9]*.safetensors"), key=epoch_number)
+    if not checkpoints:
+        raise UserError(f"{folder}: holds no checkpoints; make them with `dvc repro train`")
+    return checkpoints
+
+
 def epoch_number(checkpoint: Path) -> int:
     """3 for `epoch-03.safetensors`."""
     return int(checkpoint.stem.removeprefix("epoch-"))
@@ -107,8 +119,8 @@ def classify(
 
 def mean_loss(outputs: LogProbabilities, labels: mnist.Labels) -> float:
     """The mean negative log likelihood of the true labels, in nats."""
-    likelihoods = outputs[np.arange(len(labels)), labels]
-    return -math.fsum(likelihoods.tolist()) / len(labels)
+    log_likelihoods = outputs[np.arange(len(labels)), labels]
+    return -math.fsum(log_likelihoods.tolist()) / len(labels)
 
 
 def accuracy(outputs: LogProbabilities, labels: mnist.Labels) -> float:

@@ -151,8 +151,8 @@ def per_digit_accuracy(predictions: pd.DataFrame) -> Figure:
         )  # fmt: skip
     axes.axvline(correct.mean(), color=RED, linestyle="--", linewidth=1)
     axes.set(
-        title=f"Test accuracy of each digit with 95% interval; dashed: all {len(correct):,}",
-        xlabel="Correct, as a fraction of all test images of the digit",
+        title="Test accuracy of each digit with 95% interval; dashed: overall",
+        xlabel="Correct, of all test images of the digit",
         ylabel="Digit",
         yticks=table.index,
     )
@@ -169,9 +169,8 @@ def confusion_matrix(predictions: pd.DataFrame) -> Figure:
     wrong = np.where(np.eye(mnist.CLASSES, dtype=bool), 0, counts)
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(
-        np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=max(1, wrong.max()) * 1.3
-    )
+    darkest = 1.3 * max(1, wrong.max())  # above all counts: their black digits stay readable
+    axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=darkest)
     for (label, predicted), count in np.ndenumerate(counts):
         weight, color = (
             ("bold", BLUE) if label == predicted else ("normal", "black" if count else "#BBBBBB")
@@ -223,7 +222,7 @@ def image_grid(images: mnist.Images, titles: Sequence[str], columns: int, headin
         axes.set_axis_off()
     for axes, image, title in zip(grid.flat, images, titles, strict=False):
         axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(title, fontsize=7.5, loc="center")
+        axes.set_title(title, fontsize=8, loc="center")
     return figure
 
 

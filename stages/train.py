@@ -46,8 +46,8 @@ class TrainParams(params.Params):
         return shards
 
 
-class Batch(NamedTuple):
-    """What one step of training saw, before it changed the weights."""
+class StepResult(NamedTuple):
+    """What one step of training saw in its batch, before it changed the weights."""
 
     loss: Tensor  # (), summed over the images
     correct: Tensor  # (), how many images were classified as labelled
@@ -68,7 +68,8 @@ def main() -> None:
     args = parse_arguments()
     p = params.load(args.params, "train", TrainParams)
     config = params.load(args.params, "model", NetworkConfig)
-    device = choose_device(p.device, exact=numerics.pin())
+    exact = numerics.pin()
+    device = choose_device(p.device, exact=exact)
     images, labels = load_tensors(args.data, config, device)
 
     torch.manual_seed(p.seed)  # for the initial weights
@@ -151,7 +152,7 @@ def train_epoch(
     batches: Iterable[Tensor],  # indices of the images of each batch
     shards: int,
     pool: Executor,
-) -> Iterator[Batch]:
+) -> Iterator[StepResult]:
     """Take one step of the optimizer for each batch.
 
     A batch is cut into `shards` parts, the pool computes the gradient of each, and they are
@@ -160,13 +161,14 @@ def train_epoch(
     for batch in batches:
         part = partial(shard_sums, network, images, labels, len(batch))
         parts = pool.map(part, batch.tensor_split(shards))
+        # A row of `parts` is a shard, a column is one sum over the batch.
         loss, correct, *gradients = [
             reduce(torch.add, column) for column in zip(*parts, strict=True)
         ]
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
-        yield Batch(loss, correct, len(batch))
+        yield StepResult(loss, correct, len(batch))
 
 
 def shard_sums(
@@ -183,25 +185,25 @@ def shard_sums(
 
 
 def averages(
-    batches: Iterable[Batch], epoch: int, batches_an_epoch: int, every: int
+    steps: Iterable[StepResult], epoch: int, steps_per_epoch: int, every: int
 ) -> Iterator[History]:
-    """The mean loss and accuracy, per image, of each `every` batches; what is left at the end
+    """The mean loss and accuracy, per image, of each `every` steps; what is left at the end
     of the epoch makes a shorter row.
 
     Raises:
         FloatingPointError: a batch's loss is not finite; the message names the batch.
     """
-    numbered = enumerate(batches, start=1)
+    numbered = enumerate(steps, start=1)
     while window := list(islice(numbered, every)):
-        losses = torch.stack([batch.loss for _, batch in window]).tolist()
-        correct = torch.stack([batch.correct for _, batch in window]).tolist()
+        losses = torch.stack([step.loss for _, step in window]).tolist()
+        correct = torch.stack([step.correct for _, step in window]).tolist()
         for (number, _), loss in zip(window, losses, strict=True):
             if not math.isfinite(loss):
                 raise FloatingPointError(f"loss became {loss} at epoch {epoch}, batch {number}")
-        size = sum(batch.size for _, batch in window)
+        size = sum(step.size for _, step in window)
         last, _ = window[-1]
-        step = (epoch - 1) * batches_an_epoch + last
-        yield History(epoch, last, step, math.fsum(losses) / size, sum(correct) / size)
+        total = (epoch - 1) * steps_per_epoch + last
+        yield History(epoch, last, total, math.fsum(losses) / size, sum(correct) / size)
 
 
 def describe(row: History) -> str:

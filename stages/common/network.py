@@ -43,13 +43,12 @@ class Network(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Why does `fc1` take 320 numbers? A 5x5 filter fits into 28 pixels at 28 - 5 + 1 = 24
-        places, and pooling 2x2 halves that: 28 -> 24 -> 12. The second convolution and pooling
-        give 12 -> 8 -> 4. So 20 filters leave 20 maps of 4x4, and each of their 20 * 4 * 4 = 320
-        numbers is connected to every unit of the fully connected layer.
+        """Why does `fc1` take 320 numbers, with the default parameters? A 5x5 filter fits into 28
+        pixels at 28 - 5 + 1 = 24 places, and pooling 2x2 halves that: 28 -> 24 -> 12. The second
+        convolution and pooling give 12 -> 8 -> 4. So 20 filters leave 20 maps of 4x4, and each
+        of their 20 * 4 * 4 = 320 numbers is connected to every unit of the fully connected layer.
         """
-        # (n, 1, 28, 28)
-        x = F.relu(F.max_pool2d(self.conv1(x), 2))  # (n, 10, 24, 24) -> (n, 10, 12, 12)
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # (n, 20, 8, 8) -> (n, 20, 4, 4)
-        x = F.relu(self.fc1(x.flatten(1)))  # (n, 320) -> (n, 50)
+        x = F.relu(F.max_pool2d(self.conv1(x), 2))  # (n, 1, 28, 28) to (n, 10, 12, 12)
+        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # to (n, 20, 4, 4)
+        x = F.relu(self.fc1(x.flatten(1)))  # (n, 320) to (n, 50)
         return F.log_softmax(self.fc2(x), dim=1)  # (n, 10)

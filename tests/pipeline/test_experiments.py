@@ -21,6 +21,6 @@ def test_a_bad_value_ends_with_one_line_and_git_and_dvc_restore_the_rest(project
     assert "params.yaml: train.lr: must be greater than 0 (got -1)" in process.stdout
     assert "Traceback" not in process.stdout
     project("git", "checkout", "--", ".")  # DVC removes a stage's outputs before it runs it
-    project("dvc", "checkout")
+    project("dvc", "checkout", "--force")
     assert project("git", "status", "--short") == ""
     assert "up to date" in project("dvc", "status")

@@ -10,7 +10,7 @@ from stages import train
 from stages.common import mnist, numerics
 from stages.common.errors import UserError
 from stages.common.network import Network, NetworkConfig
-from stages.train import Batch, History
+from stages.train import History, StepResult
 from tests import tiny
 from tests.unit import project
 
@@ -29,14 +29,14 @@ def tensors() -> tuple[torch.Tensor, torch.Tensor]:
     return torch.from_numpy(mnist.normalise(images, 0.1, 0.3)), torch.from_numpy(labels).long()
 
 
-def batches(*rows: tuple[float, int, int]) -> list[Batch]:
-    """Batches from their (loss, correct, size)."""
-    return [Batch(torch.tensor(loss), torch.tensor(right), n) for loss, right, n in rows]
+def steps(*rows: tuple[float, int, int]) -> list[StepResult]:
+    """Results of steps from their (loss, correct, size)."""
+    return [StepResult(torch.tensor(loss), torch.tensor(right), n) for loss, right, n in rows]
 
 
 def test_averages_weigh_each_image_alike() -> None:
-    seen = batches((2, 1, 2), (4, 2, 2), (1, 0, 2), (2, 2, 2), (3, 1, 1))
-    assert list(train.averages(seen, epoch=2, batches_an_epoch=5, every=2)) == [
+    seen = steps((2, 1, 2), (4, 2, 2), (1, 0, 2), (2, 2, 2), (3, 1, 1))
+    assert list(train.averages(seen, epoch=2, steps_per_epoch=5, every=2)) == [
         History(epoch=2, batch=2, step=7, loss=6 / 4, accuracy=3 / 4),
         History(epoch=2, batch=4, step=9, loss=3 / 4, accuracy=2 / 4),
         History(epoch=2, batch=5, step=10, loss=3 / 1, accuracy=1 / 1),
@@ -44,17 +44,17 @@ def test_averages_weigh_each_image_alike() -> None:
 
 
 def test_a_window_may_end_in_a_short_batch() -> None:
-    seen = batches((2, 1, 2), (4, 1, 1))
-    assert list(train.averages(seen, epoch=1, batches_an_epoch=2, every=300)) == [
+    seen = steps((2, 1, 2), (4, 1, 1))
+    assert list(train.averages(seen, epoch=1, steps_per_epoch=2, every=300)) == [
         History(epoch=1, batch=2, step=2, loss=6 / 3, accuracy=2 / 3)
     ]
 
 
 @pytest.mark.parametrize("loss", ["nan", "inf"])
 def test_a_loss_that_is_no_number_is_named_with_its_batch(loss: str) -> None:
-    seen = batches((1, 1, 2), (1, 1, 2), (float(loss), 0, 2), (float("nan"), 0, 2))
+    seen = steps((1, 1, 2), (1, 1, 2), (float(loss), 0, 2), (float("nan"), 0, 2))
     with pytest.raises(FloatingPointError, match=f"^loss became {loss} at epoch 3, batch 3$"):
-        list(train.averages(seen, epoch=3, batches_an_epoch=4, every=2))
+        list(train.averages(seen, epoch=3, steps_per_epoch=4, every=2))
 
 
 def test_shuffled_is_a_permutation() -> None:
