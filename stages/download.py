@@ -145,6 +145,7 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
                 del session.adapters["http://"]  # also when a mirror redirects to it
                 with session.get(url, stream=True, timeout=STALL_SECONDS) as response:
                     response.raise_for_status()
+                    pieces.put(b"")  # a sign of life, however slow the body is
                     length = response.headers.get("Content-Length", "")
                     bar.reset(int(length) if length.isdecimal() else None)
                     for piece in response.iter_content(2**16):
@@ -154,12 +155,13 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
             pieces.put(error)
 
     size = 0
+    wait = timeout
     name = url.rsplit("/", maxsplit=1)[-1]
     with tqdm(desc=name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
         Thread(target=talk, daemon=True).start()
         try:
-            piece = pieces.get(timeout=timeout)
-            while piece is not None:
+            while (piece := pieces.get(timeout=wait)) is not None:
+                wait = STALL_SECONDS
                 if isinstance(piece, Exception):
                     raise SourceError(f"{name}: {_reason(piece)}")
                 size += len(piece)
@@ -167,10 +169,8 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
                     raise SourceError(f"{name}: larger than {MAX_BYTES:,} bytes")
                 bar.update(len(piece))
                 yield piece
-                piece = pieces.get(timeout=STALL_SECONDS)
         except Empty:
-            waited = STALL_SECONDS if size else timeout
-            raise SourceError(f"{name}: no answer within {waited:g} s") from None
+            raise SourceError(f"{name}: no answer within {wait:g} s") from None
 
 
 def _reason(error: BaseException) -> str:

@@ -37,15 +37,15 @@ class Mirror(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         _, manner, name = self.path.split("/")
         packed = PACKED[name]
+        bodies = {
+            "good": packed,
+            "other-bytes": gzip.compress(b"other bytes"),
+            "no-gzip": b"<html>Log in to the network</html>",
+            "short-gzip": packed[:100],
+        }
         match manner:
-            case "good":
-                self.reply(packed)
-            case "other-bytes":
-                self.reply(gzip.compress(b"other bytes"))
-            case "no-gzip":
-                self.reply(b"<html>Log in to the network</html>")
-            case "short-gzip":
-                self.reply(packed[:100])
+            case _ if manner in bodies:
+                self.reply(bodies[manner])
             case "short-body":
                 self.reply(packed[:100], length=len(packed))
             case "late":
@@ -54,6 +54,10 @@ class Mirror(BaseHTTPRequestHandler):
             case "stalled-body":
                 self.reply(packed[:100], length=len(packed))
                 self.connection.recv(1)  # until the other side hangs up
+            case "slow-body":
+                self.reply(b"", length=len(packed))
+                time.sleep(2)
+                self.wfile.write(packed)
             case "odd-length":
                 self.reply(packed, length="many")
             case "redirect":
@@ -191,6 +195,11 @@ def test_a_mirror_that_stops_in_the_middle_is_left(
     monkeypatch.setattr(download, "STALL_SECONDS", 0.5)
     with pytest.raises(SourceError, match=rf"^{FIRST}\.gz: "):
         get(f"{server}stalled-body/")
+
+
+def test_the_connect_timeout_ends_with_the_first_sign_of_an_answer(server: str) -> None:
+    slow = download.from_mirror(f"{server}slow-body/", 1, [FIRST])
+    assert dict(slow) == {FIRST: FILES[FIRST]}
 
 
 def test_a_content_length_that_is_no_number_does_no_harm(server: str) -> None:
