@@ -1,15 +1,16 @@
 """Train the network on the 60,000 training images.
 
 Reads the MNIST folder and the groups `model` and `train` of params.yaml. Writes the weights
-after each epoch and at the end, and the history of loss and accuracy as it goes.
+after each epoch and at the end, and the history of loss and accuracy as it goes. What it
+keeps in the folder .progress lets it go on after the last finished epoch when it was killed.
 
     python -m stages.train data/MNIST/raw models/model.safetensors models/checkpoints \\
-        metrics/history.csv
+        metrics/history.csv .progress
 """
 
 import math
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from functools import partial, reduce
 from itertools import islice
@@ -23,9 +24,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from stages.common import files, mnist, numerics, params, weights
+from stages.common import files, mnist, numerics, params, progress, weights
 from stages.common.errors import UserError, run
 from stages.common.network import Network, NetworkConfig
+
+CHECKPOINT = "epoch-{:02}.safetensors"
+MOMENTUM = "momentum_buffer"  # its name in the state of torch.optim.SGD
 
 
 class TrainParams(params.Params):
@@ -70,28 +74,39 @@ def main() -> None:
     config = params.load(args.params, "model", NetworkConfig)
     exact = numerics.pin()
     device = choose_device(p.device, exact=exact)
-    images, labels = load_tensors(args.data, config, device)
+    images, labels = mnist.load(args.data, "train")
+    fingerprint = progress.fingerprint(
+        params={"model": config.model_dump(), "train": p.model_dump()},
+        data=mnist.sha256(images.tobytes() + labels.tobytes()),
+        device=str(device),
+    )
 
     torch.manual_seed(p.seed)  # for the initial weights
     network = Network(config).to(device)
     optimizer = torch.optim.SGD(network.parameters(), lr=p.lr, momentum=p.momentum)
+    x, y = to_tensors(images, labels, config, device)
     workers = min(args.workers, p.shards) if device.type == "cpu" else 1
-    print(f"Training on {len(images):,} images ({device}, workers: {workers})")
+    print(f"Training on {len(x):,} images ({device}, workers: {workers})")
 
     history: list[History] = []
     try:
-        with numerics.pool(workers) as pool:
-            for epoch in range(1, p.epochs + 1):
-                order = shuffled(len(images), p.seed, epoch).to(device)
-                batches = torch.split(order, p.batch_size)
-                steps = train_epoch(network, optimizer, images, labels, batches, p.shards, pool)
+        with progress.kept(args.progress, fingerprint) as kept, numerics.pool(workers) as pool:
+            for epoch, tensors in enumerate(kept.epochs, start=1):
+                history += restore(tensors, network, optimizer)
+                files.write(args.history, files.canonical_csv(History, history))
+                weights.save(args.checkpoints / CHECKPOINT.format(epoch), network)
+            for epoch in range(len(kept.epochs) + 1, p.epochs + 1):
+                batches = torch.split(shuffled(len(x), p.seed, epoch).to(device), p.batch_size)
+                steps = train_epoch(network, optimizer, x, y, batches, p.shards, pool)
                 bar = tqdm(steps, f"Epoch {epoch}", len(batches), leave=False, disable=None)
                 for row in averages(bar, epoch, len(batches), p.log_every):
                     history.append(row)
                     files.write(args.history, files.canonical_csv(History, history))
                     tqdm.write(describe(row))
-                weights.save(args.checkpoints / f"epoch-{epoch:02}.safetensors", network)
-        weights.save(args.model, network)
+                weights.save(args.checkpoints / CHECKPOINT.format(epoch), network)
+                rows = [row for row in history if row.epoch == epoch]
+                kept.append(snapshot(network, optimizer, rows))
+            weights.save(args.model, network)
     except FloatingPointError as error:
         raise UserError(f"{error}: lower train.lr ({p.lr})") from None
     print("Training has finished")
@@ -103,6 +118,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("model", type=Path, help="where the final weights go")
     parser.add_argument("checkpoints", type=Path, help="folder for the weights after each epoch")
     parser.add_argument("history", type=Path, help="where loss and accuracy go, as CSV")
+    parser.add_argument("progress", type=Path, help="folder for what a killed run resumes from")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     numerics.add_workers_option(parser)
     return parser.parse_args()
@@ -129,11 +145,10 @@ def choose_device(name: Literal["cpu", "cuda", "auto"], *, exact: bool) -> torch
     return device
 
 
-def load_tensors(
-    folder: Path, config: NetworkConfig, device: torch.device
+def to_tensors(
+    images: mnist.Images, labels: mnist.Labels, config: NetworkConfig, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """The training images, normalised, (n, 1, 28, 28) float32, and their labels, (n,) int64."""
-    images, labels = mnist.load(folder, "train")
+    """The images, normalised, (n, 1, 28, 28) float32, and their labels, (n,) int64."""
     normalised = torch.from_numpy(mnist.normalise(images, config.mean, config.std))
     return normalised.to(device), torch.from_numpy(labels.astype(np.int64)).to(device)
 
@@ -204,6 +219,32 @@ def averages(
         last, _ = window[-1]
         total = (epoch - 1) * steps_per_epoch + last
         yield History(epoch, last, total, math.fsum(losses) / size, sum(correct) / size)
+
+
+def snapshot(
+    network: Network, optimizer: torch.optim.SGD, rows: Sequence[History]
+) -> dict[str, Tensor]:
+    """All that the next epochs depend on, and the rows of history of this epoch."""
+    tensors = {"history": torch.tensor(rows, dtype=torch.float64)}  # exact for counts to 2**53
+    for name, parameter in network.named_parameters():
+        velocity = optimizer.state[parameter].get(MOMENTUM, torch.zeros_like(parameter))
+        tensors |= {f"weights.{name}": parameter.detach(), f"momentum.{name}": velocity}
+    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+
+
+@torch.no_grad()
+def restore(
+    tensors: Mapping[str, Tensor], network: Network, optimizer: torch.optim.SGD
+) -> list[History]:
+    """The inverse of `snapshot`: set the network and the optimizer, return the rows."""
+    for name, parameter in network.named_parameters():
+        parameter.copy_(tensors[f"weights.{name}"])
+        velocity = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
+        optimizer.state[parameter][MOMENTUM] = velocity
+    return [
+        History(int(epoch), int(batch), int(step), loss, accuracy)
+        for epoch, batch, step, loss, accuracy in tensors["history"].tolist()
+    ]
 
 
 def describe(row: History) -> str:

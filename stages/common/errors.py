@@ -1,7 +1,9 @@
 """How a stage ends when the user has something to mend: a line, no traceback, a non-zero exit."""
 
+import signal
 import sys
 from collections.abc import Callable
+from types import FrameType
 
 
 class UserError(Exception):
@@ -11,8 +13,10 @@ class UserError(Exception):
 def run(main: Callable[[], None]) -> None:
     """Call `main`; show what a user can mend as a message on stderr and exit with 1.
 
-    Ctrl-C exits with 130, so that DVC does not take the stage for done.
+    Ctrl-C (SIGINT) exits with 130 and SIGTERM with 143: DVC would take 0 for done.
     """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _end)
     try:
         main()
     except UserError as error:
@@ -21,5 +25,7 @@ def run(main: Callable[[], None]) -> None:
         if error.filename is None:
             raise
         sys.exit(f"{error.filename}: {error.strerror}")
-    except KeyboardInterrupt:
-        sys.exit(130)
+
+
+def _end(number: int, _: FrameType | None) -> None:
+    sys.exit(128 + number)

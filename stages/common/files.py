@@ -5,6 +5,7 @@ import io
 import json
 import os
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,7 +16,8 @@ def write(path: Path, content: bytes) -> None:
     """Write `content` to `path` whole or not at all, and onto the disk before it returns.
 
     A killed process leaves the old file or the new one: the content goes to a temporary
-    file in the same folder first, which takes the final name only when it is complete.
+    file in the same folder first, which takes the final name only when it is complete. What
+    a killed process left of that is removed.
 
     Raises:
         UserError: the folder cannot be written or the disk is full. `path` is whole: as it was,
@@ -24,6 +26,8 @@ def write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        for left_over in path.parent.glob(f".{escape(path.name)}.*.tmp"):
+            left_over.unlink(missing_ok=True)
         try:
             with temporary.open("wb") as file:
                 file.write(content)

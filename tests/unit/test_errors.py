@@ -1,9 +1,19 @@
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from stages.common.errors import UserError, run
+
+
+@pytest.fixture(autouse=True)
+def _handlers() -> Iterator[None]:
+    """Leave pytest its own answer to Ctrl-C."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def test_what_the_user_can_mend_is_shown_without_a_traceback() -> None:
@@ -24,7 +34,8 @@ def test_a_mistake_in_the_code_keeps_its_traceback() -> None:
         run(lambda: print(1 / 0))
 
 
-def test_ctrl_c_is_not_success() -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_is_not_success(number: signal.Signals, code: int) -> None:
     with pytest.raises(SystemExit) as end:
-        run(lambda: signal.raise_signal(signal.SIGINT))
-    assert end.value.code == 130
+        run(lambda: signal.raise_signal(number))
+    assert end.value.code == code

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+import safetensors.torch
 import torch
 from torch.nn import functional as F
 
@@ -118,6 +119,36 @@ def test_the_bits_do_not_depend_on_the_number_of_workers(
                 list(train.train_epoch(trained, optimizer, *tensors, order, shards, pool))
         results.append(b"".join(p.detach().numpy().tobytes() for p in trained.parameters()))
     assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("momentum", [0, 0.9])
+def test_a_restored_run_goes_on_with_the_same_bits(
+    network: Network, tensors: tuple[torch.Tensor, torch.Tensor], momentum: float
+) -> None:
+    def epoch(number: int, network: Network, optimizer: torch.optim.SGD) -> None:
+        order = torch.split(train.shuffled(N, 1, number), 24)
+        with numerics.pool(1) as pool:
+            list(train.train_epoch(network, optimizer, *tensors, order, 2, pool))
+
+    def sgd(network: Network) -> torch.optim.SGD:
+        return torch.optim.SGD(network.parameters(), lr=0.01, momentum=momentum)
+
+    other, rows = copy.deepcopy(network), [History(1, 5, 5, 1 / 3, 0.1)]
+    optimizer, resumed = sgd(network), sgd(other)
+    epoch(1, network, optimizer)
+    kept = weights_file(train.snapshot(network, optimizer, rows))
+    assert train.restore(kept, other, resumed) == rows
+    for number in (2, 3):
+        epoch(number, network, optimizer)
+        epoch(number, other, resumed)
+    for ours, expected in zip(other.parameters(), network.parameters(), strict=True):
+        assert torch.equal(ours, expected)
+        assert ours.stride() == expected.stride()
+
+
+def weights_file(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The tensors as they come back from a file."""
+    return safetensors.torch.load(safetensors.torch.save(tensors))
 
 
 def test_cpu_is_silent_where_the_bits_are_the_same_as_elsewhere(

@@ -1,0 +1,161 @@
+"""What training has done so far, kept after each epoch, so that a run that was killed goes on.
+
+DVC deletes a stage's outputs before it runs the stage, so the progress has a folder of its own:
+
+    run.json               what decides the run's bytes, and the SHA-256 of the files below
+    epoch-01.safetensors   the tensors after the first epoch, and so on
+    lock                   the id of the process that is training here
+
+run.json is replaced only when an epoch's file is whole, so it never promises what is not there.
+"""
+
+import fcntl
+import hashlib
+import os
+import platform
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ValidationError
+from safetensors.torch import load_file
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from stages.common import files, numerics
+from stages.common.errors import UserError
+
+Tensors = dict[str, Tensor]
+
+RUN = "run.json"
+LOCK = "lock"
+
+
+class Manifest(BaseModel):
+    """The content of run.json."""
+
+    run: dict[str, Any]
+    epochs: list[str]  # the SHA-256 of each epoch's file
+
+
+class Progress:
+    """The epochs of one run that are kept in a folder."""
+
+    def __init__(self, folder: Path, run: dict[str, Any]) -> None:
+        """Find what an earlier process kept of the same `run`; anything else there is removed,
+        and the reason printed."""
+        self._folder = folder
+        self._manifest = Manifest(run=run, epochs=[])
+        self._complete = True  # no epoch is missing in between
+        self.epochs: list[Tensors] = []  # what there was at the start
+        try:
+            self.epochs, self._manifest = _load(folder, run)
+        except FileNotFoundError:
+            self.clear()
+        except (OSError, ValueError) as error:
+            print(f"Starting afresh: the progress in {folder} cannot be used: {error}")
+            self.clear()
+
+    def append(self, tensors: Tensors) -> None:
+        """Keep the `tensors` after an epoch. What cannot be written costs a warning, not the run:
+        after a kill, training would go on from the last epoch before it."""
+        epochs = self._manifest.epochs
+        content = to_bytes(tensors)
+        try:
+            if self._complete:
+                files.write(_path(self._folder, len(epochs) + 1), content)
+                epochs.append(_sha256(content))
+                files.write(self._folder / RUN, files.canonical_json(self._manifest.model_dump()))
+        except UserError as error:
+            self._complete = False
+            print(f"Warning: no more progress is kept: {error}", file=sys.stderr)
+
+    def clear(self) -> None:
+        """Remove what is kept; run.json first, without which the rest counts nothing."""
+        (self._folder / RUN).unlink(missing_ok=True)
+        for path in self._folder.glob("*epoch-*.safetensors*"):  # temporary files too
+            path.unlink()
+
+
+@contextmanager
+def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
+    """The progress of `run` in `folder`, for this process alone; removed when the block ends well.
+
+    Raises:
+        UserError: another process is training here; the message names it.
+    """
+    parent = os.getppid()
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / LOCK).open("a+", encoding="ascii") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process loses it
+        except BlockingIOError:
+            lock.seek(0)
+            raise UserError(
+                f"{folder}: process {lock.read()} is training here;"
+                " wait until it ends, or end it with `kill` and its number"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        progress = Progress(folder, run)
+        if progress.epochs:
+            print(f"Resuming after epoch {len(progress.epochs)}")
+        yield progress
+        if os.getppid() == parent:  # else DVC was killed: nothing records the result, and
+            progress.clear()  # the next run takes it from here
+
+
+def fingerprint(**inputs: object) -> dict[str, Any]:
+    """What decides the bytes of a run: the `inputs` (as JSON has them), the code of this package
+    as imported, the versions of what it computes with, and the settings of the arithmetic."""
+    package = Path(__file__).parents[1]
+    paths = [Path(getattr(module, "__file__", None) or "") for module in sys.modules.values()]
+    return {
+        **inputs,
+        "code": {
+            str(path.relative_to(package)): _sha256(path.read_bytes())
+            for path in paths
+            if path.is_relative_to(package)
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+        },
+        "settings": {name: os.environ.get(name) for name in numerics.SETTINGS},
+    }
+
+
+def _load(folder: Path, run: dict[str, Any]) -> tuple[list[Tensors], Manifest]:
+    """The tensors kept after each epoch of `run`, and its manifest.
+
+    Raises:
+        FileNotFoundError: nothing is kept.
+        ValueError, OSError: it is of another run, or damaged.
+    """
+    content = (folder / RUN).read_bytes()
+    try:
+        manifest = Manifest.model_validate_json(content)
+    except ValidationError:
+        raise ValueError(f"{RUN} is damaged") from None
+    changed = [name for name, value in run.items() if manifest.run.get(name) != value]
+    if changed:
+        raise ValueError(f"it is of a run with other {', '.join(changed)}")
+    paths = [_path(folder, epoch) for epoch, _ in enumerate(manifest.epochs, start=1)]
+    for path, digest in zip(paths, manifest.epochs, strict=True):
+        if not path.exists() or _sha256(path.read_bytes()) != digest:
+            raise ValueError(f"{path.name} is damaged")
+    return [load_file(path) for path in paths], manifest
+
+
+def _path(folder: Path, epoch: int) -> Path:
+    return folder / f"epoch-{epoch:02}.safetensors"
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,273 @@
+"""A run that was killed, at any moment and any level, ends with the bytes of one that was not."""
+
+import os
+import random
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from stages.common import mnist
+from tests import faults, tiny
+from tests.pipeline.conftest import ENVIRONMENT, Project
+from tests.unit import project as stage
+
+DVC = Path(sys.executable).with_name("dvc")
+ARGUMENTS = stage.STAGES["train"]["cmd"].split()[3:]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of all that training writes, temporary files and progress included."""
+    return {
+        str(path.relative_to(folder)): mnist.sha256(path.read_bytes())
+        for part in ("models", "metrics", ".progress")
+        for path in (folder / part).rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+
+
+def remove_outputs(folder: Path) -> None:
+    """As DVC does before it runs the stage."""
+    for name in ("models/model.safetensors", "metrics/history.csv"):
+        (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / "models/checkpoints", ignore_errors=True)
+
+
+def finish(folder: Path) -> str:
+    """Run as DVC would, to the end; what was printed."""
+    remove_outputs(folder)
+    process = faults.start(folder, ARGUMENTS)
+    process.join()
+    output = (folder / "log").read_text()
+    assert process.exitcode == 0, output
+    return output
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which training was never killed: two epochs."""
+    folder = tmp_path_factory.mktemp("whole")
+    tiny.write(folder / stage.DATA)
+    train = {"epochs": 2, "batch_size": 20, "lr": 0.05, "log_every": 30}
+    stage.write_params(folder, train=train)
+    finish(folder)
+    return folder
+
+
+@pytest.fixture
+def workspace(whole: Path, tmp_path: Path) -> Path:
+    """The same workspace before the training."""
+    shutil.copytree(whole / "data", tmp_path / "data")
+    shutil.copy(whole / "params.yaml", tmp_path)
+    return tmp_path
+
+
+def test_killed_at_each_step_of_saving(whole: Path, workspace: Path) -> None:
+    resumed = 0
+    moments = random.Random(1)  # noqa: S311
+    for step in range(1, 1000):
+        remove_outputs(workspace)
+        process = faults.start(workspace, ARGUMENTS, die_at=step)
+        process.join()
+        if process.exitcode == 0:
+            break
+        assert process.exitcode == -signal.SIGKILL
+        if step % 4 == 0:  # and once more while it resumes
+            remove_outputs(workspace)
+            faults.start(workspace, ARGUMENTS, die_at=moments.randint(1, 30)).join()
+        resumed += "Resuming after epoch" in finish(workspace)
+        assert digests(workspace) == digests(whole)
+    assert step > 40  # an epoch: history, checkpoint, tensors, run.json; the model
+    assert resumed > step / 3
+
+
+def test_killed_at_thirty_random_moments(whole: Path, workspace: Path) -> None:
+    moments = random.Random(2)  # noqa: S311
+    started = time.monotonic()
+    finish(workspace)
+    usual = time.monotonic() - started
+    resumed = killed = 0
+    while killed < 30:
+        remove_outputs(workspace)
+        process = faults.start(workspace, ARGUMENTS)
+        process.join(moments.uniform(0, usual))
+        process.kill()
+        process.join()
+        log = workspace / "log"
+        resumed += log.exists() and "Resuming after epoch" in log.read_text()
+        if process.exitcode == 0:
+            assert digests(workspace) == digests(whole)
+        else:
+            killed += 1
+    finish(workspace)
+    assert digests(workspace) == digests(whole)
+    assert resumed > 0
+
+
+@pytest.fixture(scope="module")
+def committed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose training takes seconds, reproduced and committed; DVC's cache holds its
+    data, but not its results, as if fetched by someone else. Not to be changed."""
+    folder = tmp_path_factory.mktemp("slow")
+    shutil.copytree(reproduced.folder.parent, folder, dirs_exist_ok=True, symlinks=True)
+    project = Project(folder / reproduced.folder.name)
+    project.set_param("train", "epochs", 6)
+    project.set_param("train", "batch_size", 4)
+    project.repro()
+    project("git", "commit", "--quiet", "--all", "--message=slow")
+    shutil.rmtree(project.folder / ".dvc/cache")  # or DVC would not run what it has the result of
+    project("dvc", "commit", "--force", "download")
+    assert project("git", "status", "--short") == ""
+    return project
+
+
+@pytest.fixture
+def slow(committed: Project, tmp_path: Path) -> Project:
+    """A copy of it, to be changed at will."""
+    return Project(shutil.copytree(committed.folder, tmp_path / "project", symlinks=True))
+
+
+def start_dvc(project: Project) -> subprocess.Popen[str]:
+    """`dvc repro --force` of the training, in a process group of its own as at a terminal."""
+    return subprocess.Popen(
+        [DVC, "repro", "--force", "--single-item", "train"],
+        cwd=project.folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(process: subprocess.Popen[str], text: str) -> None:
+    assert process.stdout
+    seen = ""
+    while text not in seen:
+        line = process.stdout.readline()
+        assert line, f"ended before {text!r}: {seen}"
+        seen += line
+
+
+def trainer(project: Project) -> int:
+    """The process that trains."""
+    return int((project.folder / ".progress/lock").read_text())
+
+
+def assert_the_next_repro_resumes(project: Project) -> None:
+    assert project("git", "diff", "dvc.lock") == ""
+    output = project("dvc", "repro", "train")
+    assert "Resuming after epoch" in output
+    assert project("git", "status", "--short") == ""
+    assert [path.name for path in (project.folder / ".progress").iterdir()] == ["lock"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGKILL, -9), (signal.SIGINT, 130), (signal.SIGTERM, 143)],
+)
+def test_the_trainer_killed_in_its_third_epoch(slow: Project, number: int, code: int) -> None:
+    dvc = start_dvc(slow)
+    wait_for(dvc, "[Epoch: 3")
+    os.kill(trainer(slow), number)
+    output, _ = dvc.communicate()
+    assert dvc.returncode != 0
+    assert f"exited with {code}" in output
+    assert "Traceback" not in output
+    assert_the_next_repro_resumes(slow)
+
+
+def test_ctrl_c_at_the_terminal(slow: Project) -> None:
+    dvc = start_dvc(slow)
+    wait_for(dvc, "[Epoch: 3")
+    os.killpg(dvc.pid, signal.SIGINT)
+    dvc.communicate()
+    assert dvc.returncode != 0
+    assert_the_next_repro_resumes(slow)
+
+
+def test_dvc_and_the_trainer_killed(slow: Project) -> None:
+    dvc = start_dvc(slow)
+    wait_for(dvc, "[Epoch: 3")
+    os.killpg(dvc.pid, signal.SIGKILL)
+    dvc.communicate()
+    assert_the_next_repro_resumes(slow)
+
+
+def test_dvc_killed_while_the_trainer_lives(slow: Project) -> None:
+    dvc = start_dvc(slow)
+    wait_for(dvc, "[Epoch: 2")
+    first = trainer(slow)
+    os.kill(first, signal.SIGSTOP)  # for as long as the second one needs to find it
+    dvc.kill()
+    dvc.wait()
+    process = slow.run("dvc", "repro", "train")
+    assert process.returncode != 0
+    assert f".progress: process {first} is training here; wait until" in process.stdout
+    os.kill(first, signal.SIGCONT)
+    dvc.communicate()  # ends when the trainer does: it holds the pipe
+    assert_the_next_repro_resumes(slow)
+
+
+def change_params(folder: Path) -> None:
+    stage.write_params(folder, train={"epochs": 2, "batch_size": 20, "lr": 0.04, "log_every": 30})
+
+
+def change_data(folder: Path) -> None:
+    """Another pixel, with a digest that fits."""
+    path = folder / stage.DATA / "train-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    before = mnist.sha256(bytes(content))
+    content[-1] ^= 1
+    path.write_bytes(content)
+    sums = path.with_name("SHA256SUMS")
+    sums.write_text(sums.read_text().replace(before, mnist.sha256(bytes(content))))
+
+
+def change_code(folder: Path) -> None:
+    path = folder / "stages/train.py"
+    path.write_text(path.read_text() + "# edited\n")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda _: None, "Resuming after epoch 1"),
+        (change_params, "it is of a run with other params"),
+        (change_data, "it is of a run with other data"),
+        (change_code, "it is of a run with other code"),
+    ],
+)
+def test_another_run_starts_afresh(
+    workspace: Path, change: Callable[[Path], None], said: str
+) -> None:
+    faults.start(workspace, ARGUMENTS, die_at=40).join()  # in the second epoch
+    shutil.copytree(stage.ROOT / "stages", workspace / "stages")
+    change(workspace)
+    command = [sys.executable, "-m", "stages.train", *ARGUMENTS]
+    process = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True)
+    assert said in process.stdout
+    assert process.stdout.count("Starting afresh: ") == ("Resuming" not in said)
+
+
+def test_a_full_disk_stops_no_training(whole: Path, workspace: Path) -> None:
+    """The limit lets a checkpoint through, but not what is kept, which holds the momentum too."""
+    command = [sys.executable, "-m", "stages.train", *ARGUMENTS]
+    process = subprocess.run(
+        command,
+        cwd=workspace,
+        env={**os.environ, "PYTHONPATH": str(stage.ROOT)},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert process.returncode == 0, process.stderr
+    assert "Warning: no more progress is kept: .progress/epoch-01.safetensors" in process.stderr
+    assert digests(workspace) == digests(whole)

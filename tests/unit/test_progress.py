@@ -1,0 +1,186 @@
+import resource
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from stages.common import files, progress
+from stages.common.errors import UserError
+from tests.unit import project
+
+RUN: dict[str, Any] = {"params": {"lr": 0.001}, "data": "ab12"}
+
+
+def tensors(epoch: int) -> progress.Tensors:
+    return {"weights": torch.arange(3) / 7 + epoch, "history": torch.tensor([[0.1]]).double()}
+
+
+def leave(folder: Path, *epochs: int) -> None:
+    """What a run leaves that is killed after some epochs."""
+    with suppress(InterruptedError), progress.kept(folder, RUN) as kept:
+        for epoch in epochs:
+            kept.append(tensors(epoch))
+        raise InterruptedError
+
+
+def found(folder: Path, run: dict[str, Any] = RUN) -> list[progress.Tensors]:
+    with progress.kept(folder, run) as kept:
+        return kept.epochs
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_run_finds_what_it_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert found(tmp_path / "a" / "b") == []
+    assert capsys.readouterr().out == ""
+    leave(tmp_path, 1, 2)
+    for epoch, kept in enumerate(found(tmp_path), start=1):
+        assert kept.keys() == tensors(epoch).keys()
+        assert all(torch.equal(kept[name], tensor) for name, tensor in tensors(epoch).items())
+    assert epoch == 2
+    assert capsys.readouterr().out == "Resuming after epoch 2\n"
+
+
+def test_a_resumed_run_adds_to_what_there_is(tmp_path: Path) -> None:
+    leave(tmp_path, 1)
+    leave(tmp_path, 2, 3)
+    assert len(found(tmp_path)) == 3
+
+
+def test_a_finished_run_leaves_only_the_lock(tmp_path: Path) -> None:
+    leave(tmp_path, 1, 2)
+    (tmp_path / ".epoch-03.safetensors.1.tmp").touch()
+    assert found(tmp_path)
+    assert names(tmp_path) == ["lock"]
+
+
+def test_what_is_not_progress_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").touch()
+    (tmp_path / "folder").mkdir()
+    leave(tmp_path, 1)
+    found(tmp_path)
+    assert names(tmp_path) == ["folder", "lock", "metrics.json"]
+
+
+def test_another_run_starts_afresh_and_removes_what_it_finds(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave(tmp_path, 1, 2)
+    with progress.kept(tmp_path, {**RUN, "params": {"lr": 0.01}, "code": {}}) as kept:
+        assert kept.epochs == []
+        assert names(tmp_path) == ["lock"]
+    assert capsys.readouterr().out == (
+        f"Starting afresh: the progress in {tmp_path} cannot be used:"
+        " it is of a run with other params, code\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["run.json", "epoch-01.safetensors", "epoch-02.safetensors"])
+def test_a_damaged_byte_anywhere_means_a_fresh_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    leave(tmp_path, 1, 2)
+    whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
+    path = tmp_path / name
+    for position in range(0, len(whole[path]), 7):
+        for other, content in whole.items():
+            other.write_bytes(content)
+        damaged = bytearray(whole[path])
+        damaged[position] ^= 1
+        path.write_bytes(damaged)
+        assert found(tmp_path) == []
+        line = capsys.readouterr().out
+        assert line.startswith("Starting afresh: ")
+        assert line.count("\n") == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"[]", b"{}", b"\xff", b'{"run": 1, "epochs": 2}'])
+def test_a_file_that_is_no_manifest_means_a_fresh_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes
+) -> None:
+    leave(tmp_path, 1)
+    (tmp_path / "run.json").write_bytes(content)
+    assert found(tmp_path) == []
+    assert capsys.readouterr().out.endswith("cannot be used: run.json is damaged\n")
+
+
+def test_a_missing_file_means_a_fresh_start(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    leave(tmp_path, 1, 2)
+    (tmp_path / "epoch-01.safetensors").unlink()
+    assert found(tmp_path) == []
+    assert capsys.readouterr().out.endswith("epoch-01.safetensors is damaged\n")
+
+
+def test_files_without_a_manifest_count_nothing(tmp_path: Path) -> None:
+    leave(tmp_path, 1, 2)
+    (tmp_path / "run.json").unlink()
+    assert found(tmp_path) == []
+
+
+def test_a_second_process_is_refused_and_told_the_first_ones_id(tmp_path: Path) -> None:
+    hold = "\n".join([
+        "import sys, pathlib",
+        "from stages.common import progress",
+        "with progress.kept(pathlib.Path(sys.argv[1]), {}):",
+        "    print('holding', flush=True)",
+        "    sys.stdin.read()",
+    ])  # fmt: skip
+    command = [sys.executable, "-c", hold, str(tmp_path)]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=project.ROOT, stdin=pipe, stdout=pipe) as first:
+        assert first.stdout
+        assert first.stdout.readline() == b"holding\n"
+        with pytest.raises(UserError, match=f"process {first.pid} is training here"):
+            found(tmp_path)
+        first.kill()
+    assert found(tmp_path) == []  # the lock ends with its process
+
+
+def test_a_full_disk_costs_a_warning_and_the_epochs_after_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with suppress(InterruptedError), progress.kept(tmp_path, RUN) as kept:
+        kept.append(tensors(1))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+        try:
+            kept.append(tensors(2))
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        kept.append(tensors(3))
+        raise InterruptedError
+    assert capsys.readouterr().err.startswith(
+        f"Warning: no more progress is kept: {tmp_path}/epoch-02.safetensors: cannot be written"
+    )
+    assert names(tmp_path) == ["epoch-01.safetensors", "lock", "run.json"]
+    assert len(found(tmp_path)) == 1
+
+
+def test_the_fingerprint_holds_code_versions_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MKL_CBWR", "AVX2")
+    run = progress.fingerprint(data="ab12")
+    code = (project.ROOT / "stages/common/progress.py").read_bytes()
+    assert run["data"] == "ab12"
+    assert run["code"]["common/progress.py"] == progress._sha256(code)
+    assert run["versions"]["torch"] == torch.__version__
+    assert run["settings"]["MKL_CBWR"] == "AVX2"
+    assert files.canonical_json(run)  # JSON can hold it
+
+
+def test_the_code_is_that_of_the_stage_and_all_that_it_imports(tmp_path: Path) -> None:
+    show = (
+        "import sys; from stages import train; from stages.common import progress;"
+        "print(*sorted(progress.fingerprint()['code']))"
+    )
+    process = project.python("-c", show, folder=tmp_path)
+    deps = project.STAGES["train"]["deps"]
+    expected = sorted(path.removeprefix("stages/") for path in deps if path.endswith(".py"))
+    assert process.stdout.split() == expected
