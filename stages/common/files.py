@@ -52,6 +52,26 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def refuse_link_outside(path: Path) -> None:
+    """A file from a stranger must not make a stage read or write elsewhere on this machine.
+
+    A link that stays in the project is fine: `cache.type symlink` makes some into DVC's cache.
+    The project is the folder that DVC_ROOT names, also while DVC runs an experiment in a
+    temporary copy inside it.
+
+    Raises:
+        UserError: `path` or its folder is a link that leads out of the project.
+    """
+    project, target = (
+        Path(os.path.realpath(name)) for name in (os.environ.get("DVC_ROOT", "."), path)
+    )
+    if (path.is_symlink() or path.parent.is_symlink()) and not target.is_relative_to(project):
+        raise UserError(
+            f"{path}: a link to {target}, outside of the project; put the file itself there"
+            " (if DVC made the link: `dvc config cache.type copy`, then `dvc checkout --relink`)"
+        )
+
+
 def canonical_json(content: Mapping[str, Any]) -> bytes:
     """JSON with sorted keys: equal content, equal bytes."""
     return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()

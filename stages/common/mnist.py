@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from stages.common import files
 from stages.common.errors import UserError
 
 Images = npt.NDArray[np.uint8]  # (n, 28, 28), 0 is background, 255 is ink
@@ -27,7 +28,8 @@ def load(folder: Path, split: Literal["train", "test"]) -> tuple[Images, Labels]
     """Read the images (n, 28, 28) and labels (n,) of one split, both uint8.
 
     Raises:
-        UserError: a file is missing, damaged, or not what `SHA256SUMS` in the folder says.
+        UserError: a file is missing, damaged, not what `SHA256SUMS` in the folder says, or a link
+            that leads out of the project.
     """
     digests = read_digests(folder)
     images, labels = (_read(folder / name, digests) for name in FILES[split])
@@ -59,6 +61,7 @@ def normalise(images: Images, mean: float, std: float) -> npt.NDArray[np.float32
 def read_digests(folder: Path) -> dict[str, str]:
     """File name to SHA-256 (64 hexadecimal digits), as the download stage recorded them."""
     path = folder / DIGESTS
+    files.refuse_link_outside(path)
     try:
         lines = path.read_text(encoding="ascii").splitlines()
         return {name: digest for digest, name in (line.split("  ", maxsplit=1) for line in lines)}
@@ -79,6 +82,7 @@ def sha256(content: bytes) -> str:
 
 
 def _read(path: Path, digests: dict[str, str]) -> Images:
+    files.refuse_link_outside(path)
     try:
         content = path.read_bytes()
     except FileNotFoundError:

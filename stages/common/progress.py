@@ -86,10 +86,12 @@ def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
     """The progress of `run` in `folder`, for this process alone; removed when the block ends well.
 
     Raises:
-        UserError: another process is training here; the message names it.
+        UserError: another process is training here, which the message names; or something in the
+            folder is a link that leads out of the project.
     """
     parent = os.getppid()
     folder.mkdir(parents=True, exist_ok=True)
+    files.refuse_link_outside(folder / LOCK)
     with (folder / LOCK).open("a+", encoding="ascii") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process loses it
@@ -108,6 +110,7 @@ def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
         yield progress
         if os.getppid() == parent:  # else DVC was killed: nothing records the result, and
             progress.clear()  # the next run takes it from here
+        lock.truncate(0)
 
 
 def fingerprint(**inputs: object) -> dict[str, Any]:
@@ -138,6 +141,7 @@ def _load(folder: Path, run: dict[str, Any]) -> tuple[list[Tensors], Manifest]:
         FileNotFoundError: nothing is kept.
         ValueError, OSError: it is of another run, or damaged.
     """
+    files.refuse_link_outside(folder / RUN)
     content = (folder / RUN).read_bytes()
     try:
         manifest = Manifest.model_validate_json(content)
@@ -148,6 +152,7 @@ def _load(folder: Path, run: dict[str, Any]) -> tuple[list[Tensors], Manifest]:
         raise ValueError(f"it is of a run with other {', '.join(changed)}")
     paths = [_path(folder, epoch) for epoch, _ in enumerate(manifest.epochs, start=1)]
     for path, digest in zip(paths, manifest.epochs, strict=True):
+        files.refuse_link_outside(path)
         if not path.exists() or _sha256(path.read_bytes()) != digest:
             raise ValueError(f"{path.name} is damaged")
     return [load_file(path) for path in paths], manifest

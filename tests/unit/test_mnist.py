@@ -125,6 +125,50 @@ def test_a_file_without_a_digest_is_not_trusted(folder: Path) -> None:
     assert load_error(folder).startswith(f"{folder / IMAGES}: damaged:")
 
 
+@pytest.mark.parametrize("name", [mnist.DIGESTS, IMAGES, LABELS])
+def test_a_link_out_of_the_project_is_refused_even_to_the_same_content(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "project").mkdir()
+    (folder / "elsewhere").mkdir()
+    target = (folder / name).rename(folder / "elsewhere" / name)
+    (folder / name).symlink_to(Path("elsewhere", name))
+    monkeypatch.setenv("DVC_ROOT", str(folder / "project"))
+    assert load_error(folder) == (
+        f"{folder / name}: a link to {target}, outside of the project; put the file itself there"
+        " (if DVC made the link: `dvc config cache.type copy`, then `dvc checkout --relink`)"
+    )
+
+
+@pytest.mark.parametrize("from_dvc", [True, False])
+def test_a_link_inside_the_project_is_followed(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *, from_dvc: bool
+) -> None:
+    """As DVC makes them into its cache, with `cache.type symlink`."""
+    for name in (mnist.DIGESTS, IMAGES, LABELS):
+        (folder / "cache").mkdir(exist_ok=True)
+        target = (folder / name).rename(folder / "cache" / name)
+        (folder / name).symlink_to(target)
+    monkeypatch.delenv("DVC_ROOT", raising=False)
+    if from_dvc:
+        monkeypatch.setenv("DVC_ROOT", str(folder))
+    else:
+        monkeypatch.chdir(folder)
+    assert len(mnist.load(folder, "test")[0]) == tiny.TEST
+
+
+@pytest.mark.parametrize(("target", "fault"), [("nowhere", "not found"), (IMAGES, "Too many")])
+def test_a_link_to_nothing_or_to_itself_is_named(
+    folder: Path, target: str, fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(folder))
+    (folder / IMAGES).unlink()
+    (folder / IMAGES).symlink_to(target)
+    with pytest.raises((UserError, OSError), match=fault) as error:
+        mnist.load(folder, "test")
+    assert IMAGES in str(error.value)
+
+
 def test_normalise_scales_then_subtracts_the_mean_then_divides() -> None:
     images = np.zeros((2, 28, 28), np.uint8)
     images[0, 0, :3] = 0, 51, 255

@@ -58,6 +58,7 @@ def test_a_finished_run_leaves_only_the_lock(tmp_path: Path) -> None:
     (tmp_path / ".epoch-03.safetensors.1.tmp").touch()
     assert found(tmp_path)
     assert names(tmp_path) == ["lock"]
+    assert (tmp_path / "lock").read_bytes() == b""
 
 
 def test_what_is_not_progress_is_left_alone(tmp_path: Path) -> None:
@@ -123,6 +124,32 @@ def test_files_without_a_manifest_count_nothing(tmp_path: Path) -> None:
     leave(tmp_path, 1, 2)
     (tmp_path / "run.json").unlink()
     assert found(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["lock", "run.json", "epoch-01.safetensors"])
+def test_a_link_out_of_the_project_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    folder = tmp_path / "project" / "progress"
+    leave(folder, 1)
+    target = (folder / name).rename(tmp_path / name)
+    (folder / name).symlink_to(target)
+    monkeypatch.setenv("DVC_ROOT", str(folder.parent))
+    content = target.read_bytes()
+    with pytest.raises(UserError, match=f"{name}: a link to {target}, outside of the project"):
+        found(folder)
+    assert target.read_bytes() == content
+
+
+def test_a_folder_that_is_a_link_out_of_the_project_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project/progress").symlink_to(tmp_path)
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "project"))
+    with pytest.raises(UserError, match="outside of the project"):
+        found(tmp_path / "project/progress")
+    assert names(tmp_path) == ["project"]
 
 
 def test_a_second_process_is_refused_and_told_the_first_ones_id(tmp_path: Path) -> None:
