@@ -7,11 +7,14 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DELETE_ON_ERROR: # half an environment is none
 
-.PHONY: repro test unit check bench clean
+.PHONY: repro verify test unit check bench clean
 
 repro: $(VENV)/.run          ## run what is not up to date; show the metrics beside the committed ones
 	dvc repro
 	dvc metrics diff --all
+
+verify: $(VENV)/.run         ## run a commit afresh, elsewhere: is dvc.lock what comes out? REV=v1.0 for another
+	python -m tools.verify $(REV)
 
 test: $(VENV)/.dev           ## every test, about three minutes
 	python -m pytest

@@ -1,0 +1,154 @@
+"""`python -m tools.verify`: a commit runs afresh, elsewhere, and is compared with its lock."""
+
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.pipeline.conftest import ENVIRONMENT, Project
+from tests.unit.project import digests
+
+VERIFY = ("python", "-m", "tools.verify")
+OUTPUTS = [
+    "data/MNIST/raw/",
+    "metrics/history.csv",
+    "models/checkpoints/",
+    "models/model.safetensors",
+    "metrics/epochs.csv",
+    "metrics/metrics.json",
+    "metrics/predictions.csv",
+    "metrics/plots/",
+]
+
+
+def replace(path: Path, old: str, new: str) -> None:
+    """Change one place of a source file."""
+    source = path.read_text(encoding="utf-8")
+    assert source.count(old) == 1
+    path.write_text(source.replace(old, new), encoding="utf-8")
+
+
+def answers(output: str) -> dict[str, str]:
+    """The table's first and last column."""
+    lines = output[output.index("Artifact") :].split("\n\n", maxsplit=1)[0].splitlines()[1:]
+    return {line.split()[0]: line.split()[-1] for line in lines}
+
+
+def change_the_order_of_the_images(project: Project) -> None:
+    """Commit another constant in train, with the lock as it was."""
+    replace(project.folder / "stages/train.py", "[seed, epoch]", "[seed, epoch, 1]")
+    project("git", "commit", "--quiet", "--all", "--message=another order, the old lock")
+
+
+def test_a_revision_is_verified_with_the_data_and_without_the_code_of_the_workspace(
+    project: Project, tmp_path: Path
+) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    change_the_order_of_the_images(project)
+    replace(project.folder / "stages/plot.py", "def main() -> None:\n", "def main() -> int:\n")
+    before = digests(project.folder)
+    places = {"MNIST_DIR": "", "TMPDIR": str(scratch), "PYTHONDONTWRITEBYTECODE": "1"}
+    process = project.run(*VERIFY, "main~1", **places)
+    assert process.returncode == 0, process.stdout
+    assert "Verifying main~1 (" in process.stdout
+    assert "Note: the committed files are verified, not the workspace's changes" in process.stdout
+    assert f"(last source: MNIST_DIR={project.folder}/data/MNIST/raw)" in process.stdout
+    assert answers(process.stdout) == dict.fromkeys(OUTPUTS, "yes")
+    assert "All 8 artifacts are the same" in process.stdout
+    assert re.search(r"^CPU: .+, \d+ cores$", process.stdout, re.MULTILINE)
+    build = r"^PyTorch 2\.13\.\S+, running AVX2 code; Python 3"
+    assert re.search(build, process.stdout, re.MULTILINE)
+    assert "Settings:\n  ATEN_CPU_CAPABILITY=avx2\n  ONEDNN" in process.stdout
+    assert digests(project.folder) == before
+    assert list(scratch.iterdir()) == []
+
+
+def test_a_constant_that_the_lock_does_not_know_of_shows(project: Project) -> None:
+    change_the_order_of_the_images(project)
+    process = project.run(*VERIFY)
+    assert process.returncode == 1
+    found = answers(process.stdout)
+    assert {path: found.pop(path) for path in OUTPUTS} == {
+        **dict.fromkeys(OUTPUTS, "NO"),
+        "data/MNIST/raw/": "yes",
+    }
+    assert found == {  # in the folders; the other pictures are the same
+        "epoch-01.safetensors": "NO",
+        "epoch-02.safetensors": "NO",
+        "training_curves.png": "NO",
+    }
+    assert "7 of 8 artifacts differ" in process.stdout
+
+
+def test_an_earlier_run_of_the_same_code_does_not_answer_for_this_one(
+    project: Project, tmp_path: Path
+) -> None:
+    """Not even from a cache that the user's own configuration shares among all projects."""
+    replace(
+        project.folder / "stages/evaluate.py",
+        "    print(describe(",
+        '    import os; args.metrics.write_text(os.environ["NOISE"])\n    print(describe(',
+    )
+    settings = tmp_path / "settings"
+    settings.mkdir()
+    (settings / "config").write_text(f"[cache]\n    dir = {project.folder}/.dvc/cache\n")
+    process = project.run("dvc", "repro", "evaluate", NOISE="1")
+    assert process.returncode == 0, process.stdout
+    project("git", "commit", "--quiet", "--all", "--message=impure")
+    cache = digests(project.folder / ".dvc/cache")
+    process = project.run(*VERIFY, NOISE="2", DVC_GLOBAL_CONFIG_DIR=str(settings))
+    assert process.returncode == 1
+    expected = dict.fromkeys(OUTPUTS, "yes") | {"metrics/metrics.json": "NO"}
+    assert answers(process.stdout) == expected
+    assert digests(project.folder / ".dvc/cache") == cache
+
+
+def test_a_pipeline_that_fails_shows_why(project: Project) -> None:
+    project.set_param("train", "lr", -1)
+    project("git", "commit", "--quiet", "--all", "--message=bad")
+    process = project.run(*VERIFY)
+    assert process.returncode == 1
+    assert "params.yaml: train.lr: must be greater than 0 (got -1)" in process.stdout
+    assert process.stdout.endswith("the pipeline failed, as shown above: nothing to compare\n")
+    assert "Traceback" not in process.stdout
+
+
+def test_an_unknown_revision_and_a_commit_without_a_lock_are_named(project: Project) -> None:
+    process = project.run(*VERIFY, "v9")
+    assert process.returncode == 1
+    assert process.stdout == "v9: git knows no such revision; `git log --all` lists them\n"
+    project("git", "rm", "--quiet", "--cached", "dvc.lock")
+    project("git", "commit", "--quiet", "--message=no lock")
+    process = project.run(*VERIFY)
+    assert process.returncode == 1
+    assert "has no dvc.lock, so there is nothing to verify" in process.stdout
+
+
+def test_ctrl_c_leaves_no_process_and_no_file(project: Project, tmp_path: Path) -> None:
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    replace(
+        project.folder / "stages/train.py",
+        "def main() -> None:\n",
+        "def main() -> None:\n    import time\n    print('asleep', flush=True)\n"
+        "    time.sleep(30)\n    print('awake', flush=True)\n",
+    )
+    project("git", "commit", "--quiet", "--all", "--message=waits")
+    with subprocess.Popen(
+        [sys.executable, *VERIFY[1:]],
+        cwd=project.folder,
+        env=ENVIRONMENT | {"MNIST_DIR": str(tmp_path / "tiny"), "TMPDIR": str(scratch)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert "asleep\n" in process.stdout  # reads up to that line
+        process.send_signal(signal.SIGINT)
+        rest = process.stdout.read()  # ends with the last process that could write to it
+        assert process.wait() == 130, rest
+    assert "awake" not in rest
+    assert "Traceback" not in rest
+    assert list(scratch.iterdir()) == []
