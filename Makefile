@@ -9,7 +9,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .PHONY: repro verify test unit check bench clean
 
-repro: $(VENV)/.run          ## run what is not up to date; show the metrics beside the committed ones
+repro: $(VENV)/.run .dvc/tmp/site  ## run what is not up to date; show the metrics beside the committed ones
 	dvc repro
 	dvc metrics diff --all
 
@@ -43,6 +43,12 @@ $(VENV)/.run: requirements.txt | $(VENV)/bin/python
 	@echo 'Installing into $(VENV), a minute or more'
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
+
+# DVC keeps pickles beside its cache, by default where everyone on the machine may write. A path in
+# .dvc/config would be taken from wherever `dvc` is started, so this clone's own settings get it.
+.dvc/tmp/site: | $(VENV)/.run
+	dvc config --local core.site_cache_dir '$(CURDIR)/$@'
+	@install -d -m 700 $@
 
 $(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
 	@echo 'Installing into $(VENV), a minute or more'

@@ -32,10 +32,14 @@ class Project:
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command, whatever its exit status; stdout and stderr come back together."""
+        places = {
+            "MNIST_DIR": str(self.folder.parent / "tiny"),
+            "DVC_SITE_CACHE_DIR": str(self.folder.parent / "site"),  # goes with the folder
+        }
         return subprocess.run(
             command,
             cwd=self.folder,
-            env=ENVIRONMENT | {"MNIST_DIR": str(self.folder.parent / "tiny")} | variables,
+            env=ENVIRONMENT | places | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
