@@ -1,0 +1,50 @@
+"""The same files on other CPUs, which QEMU emulates instruction by instruction."""
+
+import shutil
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.invariance.conftest import RUN, Pipeline
+from tests.unit import project
+
+QEMU = shutil.which("qemu-x86_64")
+CAPABILITY = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+UNPINNED = f"from stages.common import numerics; numerics.SETTINGS.clear(); {RUN}"
+WORKERS = {"Haswell-v4": "1", "EPYC-Rome-v4": "2"}  # Intel and AMD, both with AVX2, not AVX-512
+
+
+@pytest.mark.slow  # a minute or two, on two cores
+@pytest.mark.skipif(QEMU is None, reason="no qemu-x86_64: apt-get install qemu-user")
+def test_an_intel_and_an_amd_cpu_give_the_same_files_as_this_one(
+    pipeline: Pipeline, here: dict[str, str], tmp_path: Path
+) -> None:
+    def emulate(cpu: str) -> dict[str, str]:
+        # QEMU loads a program, not a link to it; the link's name (-0) is how Python finds the
+        # packages of its environment. On Rome QEMU warns of features that it lacks (clzero,
+        # misalignsse, perfctr-core, topoext, xsavec): no arithmetic is among them.
+        program = str(Path(sys.executable).resolve())
+        python = [str(QEMU), "-cpu", cpu, "-0", sys.executable, program]
+        return pipeline(tmp_path / cpu, python=python, PIPELINE_WORKERS=WORKERS[cpu])
+
+    with ThreadPoolExecutor() as pool:
+        results = dict(zip(WORKERS, pool.map(emulate, WORKERS), strict=True))
+    different = {
+        cpu: {name for name, _ in digests.items() ^ here.items()}
+        for cpu, digests in results.items()
+    }
+    assert different == {cpu: set() for cpu in WORKERS}
+
+
+def test_without_the_settings_this_cpu_gives_other_files(
+    pipeline: Pipeline, here: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY")  # that of this process, which is pinned
+    if project.python("-c", CAPABILITY).stdout.strip() != "AVX512":
+        pytest.skip("this CPU has no AVX-512, so its own choice of instructions is the pinned one")
+    unpinned = pipeline(tmp_path / "run", code=UNPINNED, PIPELINE_WORKERS="2")
+    assert unpinned.keys() == here.keys()
+    assert unpinned["models/model.safetensors"] != here["models/model.safetensors"]
+    assert unpinned["data/MNIST/raw/SHA256SUMS"] == here["data/MNIST/raw/SHA256SUMS"]

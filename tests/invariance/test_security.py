@@ -1,0 +1,33 @@
+"""No stage runs code from a file, and none but download needs the network."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.invariance.conftest import RUN, Pipeline
+from tests.unit import project
+
+GUARD = "from tests.invariance import guard; guard.install();"
+
+
+def test_no_stage_unpickles_or_opens_a_connection(
+    pipeline: Pipeline, here: dict[str, str], tmp_path: Path
+) -> None:
+    """Not even download, when the files come from a folder."""
+    assert pipeline(tmp_path / "run", code=f"{GUARD} {RUN}") == here
+
+
+@pytest.mark.parametrize(
+    ("code", "event"),
+    [
+        ("import pathlib, pickle; pickle.loads(pickle.dumps(pathlib.Path()))", "pickle.find_class"),
+        ("import socket; socket.create_connection(('127.0.0.1', 9))", "socket.getaddrinfo"),
+        ("import socket; socket.socket().connect(('127.0.0.1', 9))", "socket.connect"),
+        ("import requests; requests.get('http://127.0.0.1:9')", "socket."),
+    ],
+)
+def test_the_guard_sees_what_it_must(code: str, event: str) -> None:
+    hidden = f"{GUARD}\ntry:\n    {code}\nexcept BaseException:\n    pass"
+    process = project.python("-c", hidden)
+    assert process.returncode == 1
+    assert f"Forbidden: {event}" in process.stderr
