@@ -131,9 +131,9 @@ def repro(copy: Path, environment: dict[str, str]) -> None:
     ) as dvc:
         try:
             status = dvc.wait()
-        except KeyboardInterrupt:
-            os.killpg(dvc.pid, signal.SIGKILL)
-            raise
+        finally:
+            if dvc.poll() is None:  # this process was told to end
+                os.killpg(dvc.pid, signal.SIGKILL)
     if status:
         raise UserError("the pipeline failed, as shown above: nothing to compare")
 

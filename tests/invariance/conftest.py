@@ -67,5 +67,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
 def here(pipeline: Pipeline, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The digests on this machine, with two workers."""
     digests = pipeline(tmp_path_factory.mktemp("here") / "run", PIPELINE_WORKERS="2")
-    assert len(digests) == 19  # params.yaml, 5 data, 3 weights, 4 tables and metrics, 6 pictures
+    assert (
+        len(digests) == 20
+    )  # params.yaml, 5 data, lock, 3 weights, 4 tables and metrics, 6 pictures
     return digests
