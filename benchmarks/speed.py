@@ -26,6 +26,7 @@ from ruamel.yaml import YAML
 from tqdm import tqdm
 
 from stages.common import errors
+from tools.markdown import table
 
 # No import of torch here: a child counts the memory of the process that started it as its own.
 
@@ -201,7 +202,7 @@ def measurements(runs: Runs, epochs: int) -> str:
         "Peak memory: train, two workers": TRAIN,
     }.items():
         add(label, name, "MB", (run.megabytes for run in runs[name]))
-    return markdown(["Measurement", "Median", "Least - greatest", "Count", "Others"], rows)
+    return table(["Measurement", "Median", "Least - greatest", "Count", "Others"], rows)
 
 
 def goals(runs: Runs) -> str:
@@ -222,7 +223,7 @@ def goals(runs: Runs) -> str:
         met = middle >= bound if wanted == "least" else middle <= bound
         goal = f"at {wanted} {bound} {unit}"
         rows.append([label, *spread(values, unit)[:2], goal, "yes" if met else "no"])
-    return markdown(["Goal", "Median", "Least - greatest", "Wanted", "Met"], rows)
+    return table(["Goal", "Median", "Least - greatest", "Wanted", "Met"], rows)
 
 
 def ratios(upper: Sequence[float], lower: Sequence[float]) -> list[float]:
@@ -237,17 +238,6 @@ def spread(values: Sequence[float], unit: str) -> list[str]:
         f"{value:.{digits}f}" for value in (median(values), min(values), max(values))
     )
     return [f"{middle} {unit}", f"{least} - {greatest}", str(len(values))]
-
-
-def markdown(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table whose source is aligned too; all columns but the first are set to the right."""
-    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-    rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
-    lines = (
-        [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
-        for row in (header, rule, *rows)
-    )
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
 
 
 def machine(runs: Runs) -> str:

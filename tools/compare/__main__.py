@@ -1,0 +1,94 @@
+"""Compare two revisions' evidence: params, metrics, predictions. Prints Markdown, or JSON.
+
+    python -m tools.compare BASE [HEAD] [--images DIR] [--json] [--fail-on-regression]
+    python -m tools.compare --seeds BASE,BASE,... HEAD,HEAD,...
+
+A revision is whatever git takes for one, the name of an experiment, or `workspace`. Its files are
+read from git, so neither DVC's cache nor a remote is needed; only the pictures need MNIST.
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from dataclasses import asdict
+from pathlib import Path
+
+from stages.common import files
+from stages.common.errors import run
+from tools.compare import report, revision
+from tools.compare.comparison import Comparison, compare
+from tools.compare.seeds import SeedComparison, compare_seeds
+from tools.markdown import code
+
+
+def main() -> None:
+    """Load both sides, compare, print."""
+    args = parse_arguments()
+    comparison: Comparison | SeedComparison
+    if args.seeds:
+        comparison = compare_seeds(
+            *([load(name) for name in names.split(",")] for names in (args.base, args.head))
+        )
+        sentence, text = report.seeds_sentence(comparison), report.seeds_markdown(comparison)
+    else:
+        base, head = load(args.base), load(args.head)
+        comparison = compare(base, head)
+        sentence, text = report.sentence(comparison), report.markdown(comparison)
+        if args.images:
+            text += f"\n\n{draw(args.images, base, head)}"
+    data = asdict(comparison) | {"sentence": sentence}
+    output = files.canonical_json(data) if args.json else f"{text}\n".encode()
+    sys.stdout.buffer.write(output)  # UTF-8 whatever the locale
+    if args.fail_on_regression and comparison.verdict == "worse":
+        sys.exit(1)
+
+
+def parse_arguments() -> Namespace:
+    """The command line."""
+    parser = ArgumentParser(
+        prog="python -m tools.compare",
+        description="What changed from BASE to HEAD, is it real, and what does it look like?",
+    )
+    parser.add_argument("base", metavar="BASE", help="a git revision or an experiment")
+    parser.add_argument(
+        "head",
+        metavar="HEAD",
+        nargs="?",
+        default=revision.WORKSPACE,
+        help="the same; the workspace by default",
+    )
+    parser.add_argument(
+        "--images", metavar="DIR", type=Path, help="draw what broke, what was fixed, the curves"
+    )
+    parser.add_argument("--json", action="store_true", help="the same as data")
+    parser.add_argument(
+        "--fail-on-regression",
+        action="store_true",
+        help="exit with 1 when HEAD is worse with p < 0.05",
+    )
+    parser.add_argument(
+        "--seeds",
+        action="store_true",
+        help="BASE and HEAD are lists, NAME,NAME,..., of runs that differ in the seed alone:"
+        " compare their means",
+    )
+    args = parser.parse_args()
+    if args.seeds and args.images:
+        parser.error("--images compares two revisions, --seeds two groups of them: choose one")
+    return args
+
+
+def load(name: str) -> revision.Evidence:
+    """The evidence of a revision by its name."""
+    return revision.load(revision.resolve(name))
+
+
+def draw(folder: Path, base: revision.Evidence, head: revision.Evidence) -> str:
+    """Write the pictures; the line that names them."""
+    from tools.compare import pictures  # noqa: PLC0415 - matplotlib: half of the time, if always
+
+    names = pictures.write(folder, base, head)
+    return f"Pictures in {code(str(folder))}: {', '.join(map(code, names))}."
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,208 @@
+"""What changed from one side to the other, as plain values. No files, no text."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from stages.common.errors import UserError
+from tools.compare.revision import ACCURACY, CLASSES, DATA, MODEL, PER_DIGIT, Evidence, Revision
+from tools.compare.significance import ALPHA, holm, mcnemar, wilson
+
+Verdict = Literal["better", "worse", "no evidence", "same predictions"]
+Digits = npt.NDArray[np.int64]  # (n,), 0 to 9
+
+MOST = 5  # confusions shown of those that grew, and of those that shrank
+
+
+@dataclass(frozen=True)
+class Change:
+    """A value on either side; None where there is none."""
+
+    base: Any
+    head: Any
+
+
+@dataclass(frozen=True)
+class Rate:
+    """How many images are classified as labelled, the fraction, and its 95 % interval."""
+
+    correct: int
+    accuracy: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Paired:
+    """How both sides classify the same images."""
+
+    n: int
+    base: Rate
+    head: Rate
+    change: float  # percentage points
+    fixed: int  # wrong in base, right in head
+    broken: int  # right in base, wrong in head
+    p: float  # McNemar's
+    p_corrected: float  # for the number of looks
+
+
+@dataclass(frozen=True)
+class Confusion:
+    """Images of one digit taken for another."""
+
+    label: int
+    predicted: int
+    base: int  # images
+    head: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two revisions."""
+
+    base: Revision
+    head: Revision
+    verdict: Verdict
+    overall: Paired
+    digits: dict[str, Paired]
+    wrong_otherwise: int  # images: wrong on both sides, as different digits
+    same_confidence: bool
+    params: dict[str, Change]
+    metrics: dict[str, Change]  # those that are not accuracies, which `overall` and `digits` hold
+    grew: list[Confusion]
+    shrank: list[Confusion]
+    data: Change  # digests
+    weights: Change
+    code: dict[str, Change]
+    requirements: dict[str, Change]
+    stale: dict[str, list[str]]  # by side: what is not as dvc.lock says
+
+
+def compare(base: Evidence, head: Evidence) -> Comparison:
+    """All that changed from `base` to `head`.
+
+    Raises:
+        UserError: they were not scored on the same test images.
+    """
+    check_labels([base, head])
+    labels = base.predictions["label"]
+    before, after = base.predictions["predicted"], head.predictions["predicted"]
+    overall = paired(labels, before, after)
+    grew, shrank = confusions(labels, before, after)
+    return Comparison(
+        base=base.revision,
+        head=head.revision,
+        verdict=judge(overall.change, overall.p, same=np.array_equal(before, after)),
+        overall=overall,
+        digits=per_digit(labels, before, after),
+        wrong_otherwise=int(((before != labels) & (after != labels) & (before != after)).sum()),
+        same_confidence=np.array_equal(
+            base.predictions["confidence"], head.predictions["confidence"]
+        ),
+        params=changes(base.params, head.params),
+        metrics=both(other_metrics(base.metrics), other_metrics(head.metrics)),
+        grew=grew,
+        shrank=shrank,
+        data=Change(base.digests.get(DATA), head.digests.get(DATA)),
+        weights=Change(base.digests.get(MODEL), head.digests.get(MODEL)),
+        code=changes(base.code, head.code),
+        requirements=changes(base.requirements, head.requirements),
+        stale={"base": base.stale, "head": head.stale},
+    )
+
+
+def judge(change: float, p: float, *, same: bool) -> Verdict:
+    """The verdict on a change of accuracy."""
+    if same:
+        return "same predictions"
+    if p >= ALPHA:
+        return "no evidence"
+    return "better" if change > 0 else "worse"
+
+
+def paired(labels: Digits, base: Digits, head: Digits) -> Paired:
+    """Both sides' predictions of the same n images, as a pair for each image."""
+    before, after = base == labels, head == labels
+    fixed, broken = int((~before & after).sum()), int((before & ~after).sum())
+    n, p = len(labels), mcnemar(fixed, broken)
+    change = 100 * (fixed - broken) / n
+    return Paired(n, rate(before), rate(after), change, fixed, broken, p, p)
+
+
+def rate(right: npt.NDArray[np.bool_]) -> Rate:
+    """How many of n images are right."""
+    correct, n = int(right.sum()), len(right)
+    return Rate(correct, correct / n, *wilson(correct, n))
+
+
+def per_digit(labels: Digits, base: Digits, head: Digits) -> dict[str, Paired]:
+    """The same for the images of each digit, with p-values corrected for looking at each."""
+    rows = {
+        str(digit): paired(*(array[labels == digit] for array in (labels, base, head)))
+        for digit in np.unique(labels)
+    }
+    corrected = holm([row.p for row in rows.values()])
+    return {
+        digit: replace(row, p_corrected=p)
+        for (digit, row), p in zip(rows.items(), corrected, strict=True)
+    }
+
+
+def confusions(
+    labels: Digits, base: Digits, head: Digits
+) -> tuple[list[Confusion], list[Confusion]]:
+    """The confusions that grew most and those that shrank most, the largest change first."""
+    counts = np.zeros((2, CLASSES, CLASSES), int)  # side, label, predicted
+    for side, predicted in enumerate((base, head)):
+        np.add.at(counts[side], (labels, predicted), 1)
+    every = [
+        Confusion(label, predicted, *map(int, counts[:, label, predicted]))
+        for label in range(CLASSES)
+        for predicted in range(CLASSES)
+        if label != predicted
+    ]
+    grew = sorted(every, key=lambda confusion: confusion.base - confusion.head)[:MOST]
+    shrank = sorted(every, key=lambda confusion: confusion.head - confusion.base)[:MOST]
+    return (
+        [confusion for confusion in grew if confusion.head > confusion.base],
+        [confusion for confusion in shrank if confusion.head < confusion.base],
+    )
+
+
+def both(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Change]:
+    """Every name of either side."""
+    return {name: Change(base.get(name), head.get(name)) for name in {**base, **head}}
+
+
+def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Change]:
+    """The names whose values differ, in the order of the files."""
+    return {name: change for name, change in both(base, head).items() if change.base != change.head}
+
+
+def other_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that do not follow from the predictions."""
+    return {
+        name: value
+        for name, value in metrics.items()
+        if name != ACCURACY and not name.startswith(PER_DIGIT)
+    }
+
+
+def check_labels(runs: Sequence[Evidence]) -> None:
+    """All must have the same test labels, or their predictions are of different images.
+
+    Raises:
+        UserError: they have not.
+    """
+    first, *others = runs
+    labels = first.predictions["label"]
+    for other in others:
+        theirs = other.predictions["label"]
+        if not np.array_equal(labels, theirs):
+            raise UserError(
+                f"not scored on the same test images: the labels of {first.revision}"
+                f" ({len(labels):,}) and of {other.revision} ({len(theirs):,}) differ"
+            )
