@@ -1,20 +1,26 @@
-# The targets a user needs. Each sets up what it needs first; VENV and PYTHON may be set on the command line.
+# The targets a user needs. Each sets up what it needs first; these may be set on the command line.
 VENV   ?= .venv
 PYTHON ?= python3
+BASE   ?= HEAD
+HEAD   ?= workspace
+REV    ?= HEAD
 
 # DVC runs the stages with the first `python` on PATH.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DELETE_ON_ERROR: # half an environment is none
 
-.PHONY: repro verify test unit check bench clean
+.PHONY: repro verify test unit check compare bench clean
 
 repro: $(VENV)/.run .dvc/tmp/site  ## run what is not up to date; show the metrics beside the committed ones
 	dvc repro
 	dvc metrics diff --all
 
-verify: $(VENV)/.run         ## run a commit afresh, elsewhere: is dvc.lock what comes out? REV=v1.0 for another
-	python -m tools.verify $(REV)
+verify: $(VENV)/.run         ## run a commit afresh, elsewhere: is dvc.lock what comes out? make verify REV=v1.0
+	python -m tools.verify '$(REV)'
+
+compare: $(VENV)/.run        ## what changed from BASE to HEAD, and is it real: make compare BASE=main
+	@python -m tools.compare '$(BASE)' '$(HEAD)'
 
 test: $(VENV)/.dev           ## every test, about three minutes
 	python -m pytest

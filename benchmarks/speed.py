@@ -32,8 +32,9 @@ from tools.markdown import table
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data/MNIST/raw"
-NOTEBOOK, TRAIN, ONE_WORKER, UNPINNED, REPRO, NOTHING = (
+NOTEBOOK, TRAIN, ONE_WORKER, UNPINNED, REPRO, NOTHING, COMPARE = (
     "notebook", "train", "train, one worker", "train, settings off", "dvc repro", "nothing to do",
+    "compare",
 )  # fmt: skip
 
 
@@ -81,7 +82,8 @@ def main() -> None:
 
 
 def contestants(scratch: Path, epochs: int) -> dict[str, Callable[[], Run]]:
-    """All that is measured, in the order of the turns. NOTHING comes after REPRO, in its clone."""
+    """All that is measured, in the order of the turns. NOTHING and COMPARE come after REPRO, in its
+    clone."""
     params, clone = scratch / "params.yaml", scratch / "clone"
     shutil.copy(ROOT / "params.yaml", params)
     set_epochs(params, epochs)
@@ -92,6 +94,7 @@ def contestants(scratch: Path, epochs: int) -> dict[str, Callable[[], Run]]:
         ONE_WORKER: partial(train, "stages.train", 1, params, scratch / "train"),
         REPRO: partial(repro, clone, epochs),
         NOTHING: partial(measure, ["dvc", "repro"], clone),
+        COMPARE: partial(measure, [sys.executable, "-m", "tools.compare", "HEAD"], clone),
     }
 
 
@@ -195,6 +198,7 @@ def measurements(runs: Runs, epochs: int) -> str:
         f"{epochs} epochs, whole process: the notebook": NOTEBOOK,
         f"{epochs} epochs, whole process: dvc repro": REPRO,
         "Nothing to do: dvc repro": NOTHING,
+        "Two revisions: tools.compare": COMPARE,
     }.items():
         add(label, name, "s", (run.seconds for run in runs[name]))
     for label, name in {
@@ -218,6 +222,7 @@ def goals(runs: Runs) -> str:
         ("Whole: dvc repro / notebook", ratios(wall[REPRO], wall[NOTEBOOK]), "x", "most", 0.45),
         ("Peak memory: train", memory, "MB", "most", 700),
         ("Nothing to do: dvc repro", wall[NOTHING], "s", "most", 1.5),
+        ("Two revisions: tools.compare", wall[COMPARE], "s", "most", 2),
     ):
         middle = median(values)
         met = middle >= bound if wanted == "least" else middle <= bound

@@ -17,12 +17,12 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """The text between backticks, where nothing in it is taken for Markdown, HTML or a mention.
+    """A text, not empty, between backticks: nothing in it is taken for Markdown, HTML or a mention.
 
     The fence is longer than any row of backticks in the text, and set off from those at its ends
     (CommonMark 0.31, section 6.1).
     """
     line = " ".join(text.split("\n"))
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
-    space = " " if line.startswith("`") or line.endswith("`") or not line.strip() else ""
+    space = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{space}{line}{space}{fence}"

@@ -1,6 +1,7 @@
 """What changed, as pictures: the digits that broke, those that were fixed, the training."""
 
 from pathlib import Path
+from typing import Literal
 
 import matplotlib
 import numpy as np
@@ -53,8 +54,8 @@ def write(folder: Path, base: Evidence, head: Evidence) -> list[str]:
     matplotlib.rc("axes", titlelocation="left")
     matplotlib.rc("axes.spines", top=False, right=False)
     pictures = {
-        "broken.png": digits(images, before, after, was_right & ~is_right, after, "broken"),
-        "fixed.png": digits(images, before, after, ~was_right & is_right, before, "fixed"),
+        "broken.png": digits(images, before, after, was_right & ~is_right, "head"),
+        "fixed.png": digits(images, before, after, ~was_right & is_right, "base"),
         "training_curves.png": curves(runs, f"{base.revision} → {head.revision}"),
     }
     for name, figure in pictures.items():
@@ -63,22 +64,27 @@ def write(folder: Path, base: Evidence, head: Evidence) -> list[str]:
 
 
 def digits(
-    images: mnist.Images, base: Table, head: Table, chosen: Mask, wrong: Table, what: str
+    images: mnist.Images,  # (n, 28, 28)
+    base: Table,
+    head: Table,
+    chosen: Mask,
+    wrong: Literal["base", "head"],
 ) -> Figure:
-    """Those of the images that are `chosen`, the most confident mistakes of the side `wrong`
-    first, each with its true label and both predictions."""
+    """The chosen images, each with its true label and both predictions. One side is wrong about
+    all of them: its most confident mistakes come first."""
     (indices,) = np.nonzero(chosen)
-    surest = np.argsort(-wrong["confidence"][indices], kind="stable")
-    shown = indices[surest][:MOST]
+    confidence = (base if wrong == "base" else head)["confidence"][indices]
+    shown = indices[np.argsort(-confidence, kind="stable")][:MOST]
     titles = [
         f"true {label}\n{before} → {after}"
         for label, before, after in zip(
             base["label"][shown], base["predicted"][shown], head["predicted"][shown], strict=True
         )
     ]
+    what = "fixed" if wrong == "base" else "broken"
     heading = f"{len(indices):,} of {len(images):,} test images {what} (base → head)"
     if len(shown) < len(indices):
-        heading += f": the {len(shown)} most confident mistakes"
+        heading += f", here the {len(shown)} of which {wrong} was surest"
     return image_grid(images[shown], titles, columns=10, heading=heading)
 
 

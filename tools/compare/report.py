@@ -23,7 +23,8 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(
         [
             f"**{sentence(comparison)}**",
-            f"From {revision(comparison.base)} to {revision(comparison.head)}: {flips(comparison)}.",
+            f"From {revision(comparison.base)} to {revision(comparison.head)}:"
+            f" {flips(comparison)}.",
             *stale(comparison.stale),
             "### Params that changed",
             bullets(comparison.params),
@@ -31,7 +32,7 @@ def markdown(comparison: Comparison) -> str:
             accuracies(overall, comparison.digits),
             f"- Base, head: % of the n images that are classified as labelled"
             " (95 % interval, Wilson).\n"
-            "- Change: percentage points. Fixed: wrong before, right now; broken: the reverse.\n"
+            "- Change: percentage points. Flips: + fixed (wrong before, right now), - broken.\n"
             "- p: exact McNemar, two-sided; that of a digit is corrected for"
             f" {len(comparison.digits)} looks (Holm).",
             "### Other metrics",
@@ -162,12 +163,13 @@ def value(content: Any) -> str:  # noqa: ANN401 - whatever params.yaml holds
     """A value as params.yaml has it, on one line."""
     if content is None:
         return "none"
-    return code(content if isinstance(content, str) else json.dumps(content, ensure_ascii=False))
+    plain = isinstance(content, str) and content
+    return code(content if plain else json.dumps(content, ensure_ascii=False))
 
 
 def accuracies(overall: Paired, digits: Mapping[str, Paired]) -> str:
     """A row for all images, and one a digit."""
-    header = ["Digit", "n", "Base", "Head", "Change", "Fixed", "Broken", "p"]
+    header = ["Digit", "n", "Base", "Head", "Change", "Flips", "p"]
     rows = [
         [
             digit,
@@ -175,8 +177,7 @@ def accuracies(overall: Paired, digits: Mapping[str, Paired]) -> str:
             interval(row.base),
             interval(row.head),
             f"{row.change:+.2f}",
-            f"{row.fixed:,}",
-            f"{row.broken:,}",
+            f"+{row.fixed:,} -{row.broken:,}",
             p_text(row.p_corrected),
         ]
         for digit, row in {"all": overall, **digits}.items()
@@ -185,8 +186,8 @@ def accuracies(overall: Paired, digits: Mapping[str, Paired]) -> str:
 
 
 def interval(rate: Rate) -> str:
-    """`98.05 (97.76 - 98.30)`, percent."""
-    return f"{100 * rate.accuracy:.2f} ({100 * rate.low:.2f} - {100 * rate.high:.2f})"
+    """`98.05 (97.76-98.30)`, percent."""
+    return f"{100 * rate.accuracy:.2f} ({100 * rate.low:.2f}-{100 * rate.high:.2f})"
 
 
 def numbers(metrics: Mapping[str, Change]) -> str:

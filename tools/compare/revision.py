@@ -138,9 +138,9 @@ def load(revision: Revision) -> Evidence:
     code = {path: md5 for path, md5 in inputs.items() if path not in digests}
     commands = {f"command of the stage {name}": stage.cmd for name, stage in stages}
 
-    now = {path: _md5(content) for path, content in (files | find(revision, list(code))).items()}
+    now = {path: md5(content) for path, content in (files | find(revision, list(code))).items()}
     recorded = code | {path: digests.get(path) for path in (METRICS, PREDICTIONS)}
-    stale = [path for path, md5 in recorded.items() if now.get(path) != md5]
+    stale = [path for path, digest in recorded.items() if now.get(path) != digest]
     stale += [key for key in params | ran if params.get(key) != ran.get(key)]
     return Evidence(
         revision=revision,
@@ -149,7 +149,7 @@ def load(revision: Revision) -> Evidence:
         predictions=_parse(_predictions, files[PREDICTIONS], PREDICTIONS, revision),
         digests=digests,
         code=code | commands,
-        requirements=requirements(files[REQUIREMENTS].decode()),
+        requirements=_parse(_requirements, files[REQUIREMENTS], REQUIREMENTS, revision),
         stale=stale,
     )
 
@@ -208,13 +208,6 @@ def flatten(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def requirements(text: str) -> dict[str, str]:
-    """`scipy==1.17.1` as `{"scipy": "==1.17.1"}`."""
-    lines = (line.partition("#")[0].strip() for line in text.splitlines())
-    matches = (re.match(r"([\w.-]+)\s*(.*)", line) for line in lines)
-    return {match[1]: match[2] for match in matches if match}
-
-
 def _parse(
     parse: Callable[[bytes], Parsed], content: bytes, path: str, revision: Revision
 ) -> Parsed:
@@ -252,11 +245,18 @@ def _predictions(content: bytes) -> Table:
     return table
 
 
+def _requirements(content: bytes) -> dict[str, str]:
+    """`scipy==1.17.1` as `{"scipy": "==1.17.1"}`."""
+    lines = (line.partition("#")[0].strip() for line in content.decode().splitlines())
+    matches = (re.match(r"([\w.-]+)\s*(.*)", line) for line in lines)
+    return {match[1]: match[2] for match in matches if match}
+
+
 def _yaml(content: bytes) -> Any:  # noqa: ANN401 - whatever the file holds
     return YAML(typ="safe", pure=True).load(content.decode())
 
 
-def _md5(content: bytes) -> str:
+def md5(content: bytes) -> str:
     """The digest that DVC records. It tells versions apart; nobody has to be kept from forging."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 

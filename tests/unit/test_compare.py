@@ -1,0 +1,239 @@
+"""What two sets of predictions say, with counts made by hand."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.common.errors import UserError
+from tools.compare import report
+from tools.compare.comparison import Change, Confusion, compare, confusions
+from tools.compare.revision import PREDICTION_COLUMNS, Evidence, Revision
+from tools.compare.seeds import compare_seeds
+
+LABELS = [0] * 8 + [1] * 8 + [9] * 4
+SIX_WRONG = [1] * 6 + LABELS[6:]  # images 0 to 5
+FIVE_WRONG = [0, *SIX_WRONG[1:]]  # images 1 to 5
+
+
+def evidence(predicted: list[int], name: str = "base", **changed: Any) -> Evidence:  # noqa: ANN401
+    labels = changed.pop("labels", LABELS)
+    confidence = changed.pop("confidence", 0.9)
+    rows = [(i, *pair, confidence) for i, pair in enumerate(zip(labels, predicted, strict=True))]
+    accuracy = float(np.mean(np.equal(labels, predicted)))
+    values: dict[str, Any] = {
+        "revision": Revision(name, None),
+        "params": {"train.lr": 0.001, "train.seed": 42},
+        "metrics": {"per_digit.0": accuracy, "test.accuracy": accuracy, "test.loss": 0.5},
+        "predictions": np.array(rows, list(PREDICTION_COLUMNS.items())),
+        "digests": {"data/MNIST/raw": "d0d0d0d0d0", "models/model.safetensors": "e1e1e1e1e1"},
+        "code": {"stages/train.py": "f2f2"},
+        "requirements": {"scipy": "==1.17.1"},
+        "stale": [],
+    }
+    return Evidence(**values | changed)
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "verdict", "sentence"),
+    [
+        (
+            SIX_WRONG, LABELS, "better",
+            "Better: 70.00 % → 100.00 %, 6 test images fixed, 0 broken"
+            " (exact McNemar p = 0.031, n = 20).",
+        ),
+        (
+            LABELS, SIX_WRONG, "worse",
+            "Worse: 100.00 % → 70.00 %, 0 test images fixed, 6 broken"
+            " (exact McNemar p = 0.031, n = 20).",
+        ),
+        (
+            FIVE_WRONG, LABELS, "no evidence",
+            "No evidence of a difference: 75.00 % → 100.00 %, 5 test images fixed, 0 broken"
+            " (exact McNemar p = 0.062, n = 20);"
+            " a change this small needs more than this test set to see.",
+        ),
+        (
+            SIX_WRONG, [*SIX_WRONG[:-1], 4], "no evidence",  # a handful of flips: one
+            "No evidence of a difference: 70.00 % → 65.00 %, 0 test images fixed, 1 broken"
+            " (exact McNemar p = 1, n = 20);"
+            " a change this small needs more than this test set to see.",
+        ),
+        (
+            SIX_WRONG, SIX_WRONG, "same predictions",
+            "Same predictions: 70.00 % → 70.00 %, each of the 20 test images is taken for the"
+            " same digit, with the same confidence.",
+        ),
+    ],
+)  # fmt: skip
+def test_the_verdict(base: list[int], head: list[int], verdict: str, sentence: str) -> None:
+    comparison = compare(evidence(base), evidence(head))
+    assert comparison.verdict == verdict
+    assert report.sentence(comparison) == sentence
+    assert report.markdown(comparison).startswith(f"**{sentence}**\n\n")
+
+
+def test_the_same_digits_with_another_confidence_are_the_same_predictions() -> None:
+    comparison = compare(evidence(LABELS), evidence(LABELS, confidence=0.8))
+    assert comparison.verdict == "same predictions"
+    assert report.sentence(comparison).endswith(" with another confidence.")
+
+
+def test_another_mistake_about_the_same_image_is_neither_fixed_nor_broken() -> None:
+    comparison = compare(evidence(SIX_WRONG), evidence([2, *SIX_WRONG[1:]]))
+    assert comparison.verdict == "no evidence"
+    assert "0 fixed, 0 broken, 1 still wrong but as another digit, 19 as before." in (
+        report.markdown(comparison)
+    )
+
+
+def test_each_digit_is_a_test_of_its_own_corrected_for_their_number() -> None:
+    head = [*LABELS[:8], 8, *LABELS[9:]]  # image 8, a one, is broken; six zeros are fixed
+    rows = compare(evidence(SIX_WRONG), evidence(head)).digits
+    assert list(rows) == ["0", "1", "9"]  # no other digit is among the labels
+    assert [(row.n, row.base.correct, row.head.correct) for row in rows.values()] == [
+        (8, 2, 8), (8, 8, 7), (4, 4, 4),
+    ]  # fmt: skip
+    assert [(row.fixed, row.broken) for row in rows.values()] == [(6, 0), (0, 1), (0, 0)]
+    assert [row.change for row in rows.values()] == [75, -12.5, 0]
+    assert [row.p for row in rows.values()] == pytest.approx([2 / 64, 1, 1])
+    assert [row.p_corrected for row in rows.values()] == pytest.approx([3 * 2 / 64, 1, 1])
+
+
+def test_the_confusions_that_changed_most_come_first_and_ties_in_the_order_of_the_digits() -> None:
+    labels = np.array([7, 7, 7, 2, 2, 2, 5, 4])
+    before = np.array([1, 1, 7, 3, 2, 2, 5, 9])
+    after = np.array([7, 7, 7, 2, 4, 3, 6, 9])
+    grew, shrank = confusions(labels, before, after)
+    assert grew == [Confusion(2, 4, 0, 1), Confusion(5, 6, 0, 1)]  # 2 for 3, 4 for 9: as before
+    assert shrank == [Confusion(7, 1, 2, 0)]
+
+
+def test_no_more_than_five_confusions_are_shown() -> None:
+    labels, right, wrong = np.zeros(9, int), np.zeros(9, int), np.arange(1, 10)
+    assert [len(side) for side in confusions(labels, right, wrong)] == [5, 0]
+    assert [len(side) for side in confusions(labels, wrong, right)] == [0, 5]
+
+
+def test_what_else_changed_is_listed() -> None:
+    head = evidence(
+        LABELS,
+        "head",
+        params={
+            "train.lr": 0.01,
+            "train.note": "a`b|c",
+            "train.tag": "",
+            "download.mirrors": ["x", "y"],
+        },
+        metrics={"test.accuracy": 1.0, "test.loss": 0.25, "per_digit.0": 1.0},
+        digests={"data/MNIST/raw": "abcdefabcdef"},
+        code={"stages/train.py": "0123", "stages/new.py": "4567"},
+        requirements={"scipy": "==1.17.2"},
+        stale=["train.lr"],
+    )
+    lines = report.markdown(compare(evidence(LABELS), head)).splitlines()
+    for line in (
+        "- `train.lr`: `0.001` → `0.01`",
+        "- `train.seed`: `42` → none",
+        "- `train.note`: none → ``a`b|c``",
+        '- `train.tag`: none → `""`',
+        '- `download.mirrors`: none → `["x", "y"]`',
+        "| `test.loss` |  0.5 | 0.25 |  -0.25 |",
+        "- Data (`data/MNIST/raw`): `d0d0d0d0` → `abcdefab`",
+        "- Weights (`models/model.safetensors`): `e1e1e1e1` → none",
+        "- Code: `stages/train.py`, `stages/new.py`",
+        "- Requirements: `scipy` `==1.17.1` → `==1.17.2`",
+    ):
+        assert line in lines
+    assert any(line.startswith("Note: `head` is not as its `dvc.lock` says (") for line in lines)
+
+
+def test_nothing_changed_is_said_as_well() -> None:
+    lines = report.markdown(compare(evidence(LABELS), evidence(LABELS))).splitlines()
+    for line in ("None.", "Grew most: none.", "- Code: the same", "- Requirements: the same"):
+        assert line in lines
+    assert not any(line.startswith("Note") for line in lines)
+
+
+def test_a_table_fits_a_terminal() -> None:
+    labels = [index % 10 for index in range(10_000)]
+    comparison = compare(evidence(labels, labels=labels), evidence([3] * 10_000, labels=labels))
+    table = [line for line in report.markdown(comparison).splitlines() if line.startswith("|")]
+    assert len(table) == (2 + 11) + (2 + 1) + (2 + 5)
+    assert max(map(len, table)) <= 100
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (1, "p = 1"),
+        (0.25132, "p = 0.25"),
+        (4.9e-9, "p = 4.9e-9"),
+        (0.04996, "p = 0.04996"),  # "0.05" would contradict "Better"
+        (0.05004, "p = 0.05"),
+        (0, "p < 1e-300"),
+    ],
+)
+def test_a_p_value_is_written_on_the_right_side_of_five_percent(p: float, text: str) -> None:
+    assert report.p_equals(p) == text
+
+
+@pytest.mark.parametrize("labels", [[*LABELS[:-1], 3], LABELS[:-1]])
+def test_other_test_images_cannot_be_compared(labels: list[int]) -> None:
+    with pytest.raises(UserError, match=r"^not scored on the same test images: the labels of base"):
+        compare(evidence(LABELS), evidence(labels, labels=labels))
+
+
+def seeds(name: str, accuracies: list[float], **params: object) -> list[Evidence]:
+    return [
+        evidence(
+            LABELS,
+            f"{name}{seed}",
+            params={"train.seed": seed, **params},
+            metrics={"per_digit.0": 0.5, "test.accuracy": accuracy},
+        )
+        for seed, accuracy in enumerate(accuracies)
+    ]
+
+
+def test_seeds_are_compared_by_their_means() -> None:
+    base, head = seeds("base", [0.5, 0.52], lr=1), seeds("head", [0.7, 0.8, 0.9], lr=2)
+    comparison = compare_seeds(base, head)
+    assert comparison.verdict == "better"
+    assert comparison.params == {"lr": Change(1, 2)}
+    row = comparison.metrics["test.accuracy"]
+    assert row.base.n == 2
+    assert (row.base.mean, row.base.deviation) == pytest.approx((0.51, 0.02 / np.sqrt(2)))
+    assert row.head.n == 3
+    assert (row.head.mean, row.head.deviation) == pytest.approx((0.8, 0.1))
+    assert report.seeds_sentence(comparison) == (
+        "Better: mean accuracy 51.00 ± 1.41 % (n = 2) → 80.00 ± 10.00 % (n = 3),"
+        " Welch's t-test p = 0.034."
+    )
+    text = report.seeds_markdown(comparison)
+    assert "| `test.accuracy` | 0.5100 ± 0.0141 | 0.8000 ± 0.1000 | +0.2900 (" in text
+    assert "| Head | `head2`" not in text  # the workspace has no name of its own
+    assert compare_seeds(head, base).verdict == "worse"
+    assert compare_seeds(base, base).verdict == "no evidence"
+
+
+@pytest.mark.parametrize(
+    ("base", "fault"),
+    [
+        (seeds("a", [0.5]), "BASE names one run; give two or more"),
+        (seeds("a", [0.5, 0.6])[:1] * 2, "two runs of BASE have train.seed 0; each needs its own"),
+        (
+            seeds("a", [0.5])[:1] + seeds("b", [0.5, 0.6], lr=1)[1:],
+            "the runs of BASE must differ in train.seed alone, but a0 and b1 differ in lr",
+        ),
+        (
+            [*seeds("a", [0.5]), evidence(LABELS, "b", code={}, params={"train.seed": 1})],
+            "the runs of BASE must differ in train.seed alone, but a0 and b differ in"
+            " stages/train.py",
+        ),
+    ],
+)
+def test_seeds_that_are_not_a_group(base: list[Evidence], fault: str) -> None:
+    with pytest.raises(UserError) as error:
+        compare_seeds(base, seeds("head", [0.5, 0.6]))
+    assert str(error.value).startswith(f"--seeds: {fault}")

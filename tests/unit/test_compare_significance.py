@@ -1,0 +1,85 @@
+"""What SciPy gives, against the textbook's formulas in exact or separate arithmetic."""
+
+from fractions import Fraction
+from itertools import product
+from math import comb, sqrt
+from statistics import NormalDist
+
+import pytest
+
+from tools.compare.significance import holm, mcnemar, welch, wilson
+
+exactly = 1e-12
+
+
+def binomial_p(fixed: int, broken: int) -> float:
+    """Twice the smaller tail of a fair coin, at most 1."""
+    flips = fixed + broken
+    tail = sum(Fraction(comb(flips, k), 2**flips) for k in range(min(fixed, broken) + 1))
+    return float(min(Fraction(1), 2 * tail))
+
+
+def wilson_interval(correct: int, n: int) -> tuple[float, float]:
+    """Equation 4 of Brown, Cai and DasGupta (2001)."""
+    z, p = NormalDist().inv_cdf(0.975), correct / n
+    middle = (correct + z * z / 2) / (n + z * z)
+    half = z * sqrt(n) / (n + z * z) * sqrt(p * (1 - p) + z * z / (4 * n))
+    return middle - half, middle + half
+
+
+@pytest.mark.parametrize(
+    ("fixed", "broken", "p"),
+    [
+        (0, 0, 1),  # nothing flipped
+        (4, 4, 1),
+        (0, 5, 2 / 32),
+        (6, 0, 2 / 64),
+        (1, 7, 18 / 256),  # (1 + 8) of 256 sequences of eight flips, times two
+    ],
+)
+def test_mcnemar_by_hand(fixed: int, broken: int, p: float) -> None:
+    assert mcnemar(fixed, broken) == pytest.approx(p, rel=exactly)
+
+
+def test_mcnemar_is_the_exact_binomial_test() -> None:
+    counts = (0, 1, 2, 7, 34, 52, 133, 400)
+    for fixed, broken in product(counts, counts):
+        assert mcnemar(fixed, broken) == pytest.approx(
+            binomial_p(fixed, broken), rel=exactly, abs=0
+        )
+
+
+def test_wilson_is_the_formula() -> None:
+    for correct, n in ((0, 1), (1, 1), (2, 3), (0, 892), (863, 892), (892, 892), (9805, 10_000)):
+        assert wilson(correct, n) == pytest.approx(wilson_interval(correct, n), abs=exactly)
+
+
+def test_holm_by_hand() -> None:
+    # Ascending 0.005, 0.01, 0.03, 0.04, times 4, 3, 2, 1; the last may not be below the third.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02], rel=exactly)
+    assert holm([0.9, 0.8]) == [1, 1]
+    assert holm([]) == []
+
+
+def test_welch_by_hand() -> None:
+    # Variances of 2, two values a side: a standard error of sqrt(2), 2 degrees of freedom,
+    # for which Student's distribution has the tail 1 - t / sqrt(2 + t^2), two-sided.
+    t = 5 / sqrt(2)
+    result = welch([0, 2], [5, 7])
+    assert result.change == 5
+    assert result.p == pytest.approx(1 - t / sqrt(2 + t * t), rel=exactly)
+    quantile = 0.95 * sqrt(2 / (1 - 0.95**2))  # the inverse of that tail
+    assert result.low == pytest.approx(5 - quantile * sqrt(2), rel=exactly)
+    assert result.high == pytest.approx(5 + quantile * sqrt(2), rel=exactly)
+
+
+def test_welch_does_not_assume_equal_spreads() -> None:
+    # Nearly all of the variance is of the side with two values: about 1 degree of freedom, for
+    # which the distribution is Cauchy's. Student's test would pool the spreads and find p = 0.03.
+    assert welch([0, 2], [4.999, 5, 5.001, 5]).p == pytest.approx(0.155958, abs=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_welch_without_any_spread() -> None:
+    assert welch([0.5, 0.5], [0.5, 0.5]).p == 1
+    assert welch([0.5, 0.5], [0.75, 0.75])[::3] == (0.25, 0)
