@@ -67,8 +67,8 @@ def seeds_markdown(comparison: SeedComparison) -> str:
             "- Base, head: mean ± standard deviation over the"
             f" {len(comparison.base)} and {len(comparison.head)} runs,"
             f" each on {comparison.n:,} test images.\n"
-            "- Change: of the mean (95 % interval). p: Welch's t-test, two-sided;"
-            f" per digit corrected for {digits} looks (Holm).",
+            "- Change: of the mean (95 % interval).\n"
+            f"- p: Welch's t-test, two-sided; that of a digit is corrected for {digits} looks (Holm).",
             "### Runs",
             runs(comparison),
             "### What else changed",
