@@ -91,7 +91,7 @@ def test_a_clone_without_cache_gives_the_report_and_the_numbers_are_right(
     assert found["params"] == {"train.lr": {"base": 0.05, "head": 0.001}}
 
     report = compare(compared, "HEAD~1", "HEAD")
-    assert report.startswith(f"**{found['sentence']}**\n\nFrom `HEAD~1` (`")
+    assert report.startswith(f"**{found['sentence']}**\n\n- From `HEAD~1` (`")
     assert "\n- `train.lr`: `0.05` → `0.001`\n" in report
 
 

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common import mnist
 from stages.common.errors import UserError
 from tests.unit import project
 from tools.compare import revision
@@ -308,4 +307,3 @@ def test_the_paths_are_those_of_the_pipeline() -> None:
     }
     used = {revision.DATA, revision.MODEL, revision.METRICS, revision.PREDICTIONS}
     assert used <= outputs
-    assert mnist.CLASSES == revision.CLASSES

@@ -25,9 +25,8 @@ def main() -> None:
     args = parse_arguments()
     comparison: Comparison | SeedComparison
     if args.seeds:
-        comparison = compare_seeds(
-            *([load(name) for name in names.split(",")] for names in (args.base, args.head))
-        )
+        groups = [[load(name) for name in names.split(",")] for names in (args.base, args.head)]
+        comparison = compare_seeds(*groups)
         sentence, text = report.seeds_sentence(comparison), report.seeds_markdown(comparison)
     else:
         base, head = load(args.base), load(args.head)

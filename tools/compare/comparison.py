@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.common.errors import UserError
-from tools.compare.revision import ACCURACY, CLASSES, DATA, MODEL, PER_DIGIT, Evidence, Revision
+from stages.common.mnist import CLASSES
+from tools.compare.revision import ACCURACY, DATA, MODEL, PER_DIGIT, Evidence, Revision
 from tools.compare.significance import ALPHA, holm, mcnemar, wilson
 
 Verdict = Literal["better", "worse", "no evidence", "same predictions"]

@@ -23,8 +23,8 @@ def markdown(comparison: Comparison) -> str:
     return "\n\n".join(
         [
             f"**{sentence(comparison)}**",
-            f"From {revision(comparison.base)} to {revision(comparison.head)}:"
-            f" {flips(comparison)}.",
+            f"- From {revision(comparison.base)} to {revision(comparison.head)}.\n"
+            f"- Of {overall.n:,} test images: {flips(comparison)}.",
             *stale(comparison.stale),
             "### Params that changed",
             bullets(comparison.params),
@@ -68,7 +68,8 @@ def seeds_markdown(comparison: SeedComparison) -> str:
             f" {len(comparison.base)} and {len(comparison.head)} runs,"
             f" each on {comparison.n:,} test images.\n"
             "- Change: of the mean (95 % interval).\n"
-            f"- p: Welch's t-test, two-sided; that of a digit is corrected for {digits} looks (Holm).",
+            "- p: Welch's t-test, two-sided; that of a digit is corrected for"
+            f" {digits} looks (Holm).",
             "### Runs",
             runs(comparison),
             "### What else changed",

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.common.errors import UserError
+from stages.common.mnist import CLASSES
 
 WORKSPACE = "workspace"
 DATA = "data/MNIST/raw"
@@ -24,7 +25,6 @@ LOCK, PARAMS, REQUIREMENTS = "dvc.lock", "params.yaml", "requirements.txt"
 METRICS, PREDICTIONS = "metrics/metrics.json", "metrics/predictions.csv"
 PREDICTION_COLUMNS = {"index": int, "label": int, "predicted": int, "confidence": float}
 ACCURACY, PER_DIGIT = "test.accuracy", "per_digit."  # in metrics.json
-CLASSES = 10
 
 Parsed = TypeVar("Parsed")
 Table = npt.NDArray[np.void]  # (rows,), a field a column

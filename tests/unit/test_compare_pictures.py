@@ -1,0 +1,72 @@
+import numpy as np
+from matplotlib.figure import Figure
+
+from stages.plot import encode_png
+from tests import tiny
+from tools.compare import pictures
+from tools.compare.revision import PREDICTION_COLUMNS, Table
+
+IMAGES, _ = tiny.digits(4, seed=3)
+
+
+def predictions(predicted: list[int], confidence: list[float]) -> Table:
+    rows = [(i, 7, *row) for i, row in enumerate(zip(predicted, confidence, strict=True))]
+    return np.array(rows, list(PREDICTION_COLUMNS.items()))
+
+
+BASE = predictions([7, 1, 7, 2], [0.5, 0.6, 0.7, 0.8])
+HEAD = predictions([1, 7, 3, 2], [0.6, 0.9, 0.9, 0.8])
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title(loc="center") for axes in figure.axes if axes.images]
+
+
+def shown(figure: Figure) -> list[object]:
+    return [axes.images[0].get_array() for axes in figure.axes if axes.images]
+
+
+def test_what_broke_is_shown_by_the_confidence_of_the_side_that_is_wrong() -> None:
+    broken = np.array([True, False, True, False])
+    figure = pictures.digits(IMAGES, BASE, HEAD, broken, "head")
+    assert figure.get_suptitle() == "2 of 4 test images broken (base → head)"
+    assert titles(figure) == ["true 7\n7 → 3", "true 7\n7 → 1"]
+    np.testing.assert_array_equal(shown(figure), IMAGES[[2, 0]])
+
+
+def test_what_was_fixed_is_shown_likewise() -> None:
+    figure = pictures.digits(IMAGES, BASE, HEAD, np.array([False, True, False, False]), "base")
+    assert figure.get_suptitle() == "1 of 4 test images fixed (base → head)"
+    assert titles(figure) == ["true 7\n1 → 7"]
+
+
+def test_of_many_only_the_surest_mistakes_are_shown() -> None:
+    n = pictures.MOST + 1
+    images, _ = tiny.digits(n, seed=3)
+    base, head = predictions([7] * n, [0.5] * n), predictions([1] * n, [0.5] * (n - 1) + [0.9])
+    figure = pictures.digits(images, base, head, np.ones(n, bool), "head")
+    assert figure.get_suptitle().endswith(
+        "broken (base → head), here the 50 of which head was surest"
+    )
+    np.testing.assert_array_equal(shown(figure)[0], images[-1])
+
+
+def test_nothing_broken_can_be_drawn() -> None:
+    figure = pictures.digits(IMAGES, BASE, HEAD, np.zeros(4, bool), "head")
+    assert figure.get_suptitle().startswith("0 of 4 test images broken")
+
+
+def test_runs_with_other_batch_sizes_are_drawn_over_the_same_epochs() -> None:
+    history = list(pictures.HISTORY_COLUMNS.items())
+    scores = np.array([(1, 0.9, 0.6), (2, 0.3, 0.9)], list(pictures.EPOCHS_COLUMNS.items()))
+    steps = [(1, 2, 2, 2.0, 0.2), (1, 4, 4, 1.0, 0.5), (2, 2, 6, 0.5, 0.8), (2, 4, 8, 0.4, 0.9)]
+    few = [(1, 1, 1, 2.0, 0.2), (1, 2, 2, 1.0, 0.5), (2, 1, 3, 0.5, 0.8), (2, 2, 4, 0.4, 0.9)]
+    runs = [(np.array(rows, history), scores) for rows in (steps, few)]
+    figure = pictures.curves(runs, "a_$x$ → b")
+    assert figure.get_suptitle() == "a_$x$ → b"
+    for axes, values in zip(figure.axes, ([2, 1, 0.5, 0.4], [0.2, 0.5, 0.8, 0.9]), strict=True):
+        base, _, head, test = (line.get_xydata() for line in axes.lines)
+        for training in (base, head):
+            np.testing.assert_array_equal(training, np.transpose([[0.5, 1, 1.5, 2], values]))
+        np.testing.assert_array_equal(np.asarray(test)[:, 0], [1, 2])
+    encode_png(figure, dpi=50)  # the name of a branch is not a formula
