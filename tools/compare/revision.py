@@ -105,10 +105,9 @@ def resolve(name: str) -> Revision:
     commit = _commit(name)
     if commit:
         return Revision(name, commit)
-    experiments = {
-        parts[2] + parts[3]: line.split()[0]  # the commit it started from: its own
-        for line in references.decode().splitlines()
-        if (parts := line.split()[1].split("/"))[4:] == [name]
+    parts = (re.split("[ /]", line) for line in references.decode().splitlines())
+    experiments = {  # by the commit that they started from
+        start + rest: commit for commit, _, _, start, rest, found in parts if found == name
     }
     if not experiments:
         raise UserError(
