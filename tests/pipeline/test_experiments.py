@@ -1,8 +1,44 @@
-"""`dvc exp run` with changed parameters, good and bad."""
+"""`dvc exp`: one experiment, a sweep, good values and bad ones."""
 
 import json
+import shutil
+import time
+
+import pytest
 
 from tests.pipeline.conftest import Project
+
+# As in README.md.
+DROP = "Created|Executor|test.loss|per_digit|metrics|models|stages"
+SHOW = ("dvc", "exp", "show", "--only-changed", "--drop", DROP, "--no-pager")
+
+
+def references(project: Project) -> dict[str, str]:
+    """The git reference of each experiment, by the experiment's name."""
+    listed = project("git", "for-each-ref", "--format=%(refname)", "refs/exps/*/*/*").split()
+    return {reference.rsplit("/", 1)[1]: reference for reference in listed}
+
+
+def state(project: Project) -> list[str]:
+    """What a person can see of the workspace, the files of DVC and the experiments included."""
+    commands = ["git status --short", "git diff", "git for-each-ref", "dvc status --json"]
+    return [project(*command.split()) for command in commands]
+
+
+def run_queue(project: Project) -> dict[str, str]:
+    """Let two workers empty the queue; how each experiment ended, by its name."""
+    project("dvc", "queue", "start", "--jobs", "2")
+    deadline = time.monotonic() + 600
+    try:
+        while time.monotonic() < deadline:
+            table = project("dvc", "queue", "status").split("\n\n")[0].splitlines()[1:]
+            ended = {row.split()[1]: row.split()[-1] for row in table}
+            if not {"Queued", "Running"} & set(ended.values()):
+                return ended
+            time.sleep(1)
+        pytest.fail(f"the queue is not empty after ten minutes: {ended}")
+    finally:
+        project("dvc", "queue", "stop", "--kill")
 
 
 def test_an_experiment_changes_the_metrics_that_git_compares(project: Project) -> None:
@@ -24,3 +60,74 @@ def test_a_bad_value_ends_with_one_line_and_git_and_dvc_restore_the_rest(project
     project("dvc", "checkout", "--force")
     assert project("git", "status", "--short") == ""
     assert "up to date" in project("dvc", "status")
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("train.lr=-1", "params.yaml: train.lr: must be greater than 0 (got -1)"),
+        ("train.lr=1e30", "lower train.lr (1e+30)"),  # found out while it trains
+    ],
+)
+def test_an_experiment_that_fails_aside_leaves_the_workspace_as_it_was(
+    project: Project, change: str, reason: str
+) -> None:
+    project.set_param("plot", "dpi", 101)  # not committed
+    before = state(project)
+    process = project.run("dvc", "exp", "run", "--temp", "-S", change)
+    assert process.returncode != 0
+    assert reason in process.stdout
+    assert state(project) == before
+
+
+def test_an_experiment_run_aside_is_applied_or_becomes_a_branch(project: Project) -> None:
+    project("dvc", "exp", "run", "--temp", "--name", "slow", "-S", "train.lr=0.001")
+    assert project("git", "status", "--short") == ""
+
+    project("dvc", "exp", "apply", "slow")
+    assert "lr: 0.001" in (project.folder / "params.yaml").read_text()
+    assert "up to date" in project("dvc", "status")
+    project("git", "checkout", "--", ".")
+    project("dvc", "checkout", "--force")
+
+    project("dvc", "exp", "branch", "slow", "slower")
+    project("git", "checkout", "slower")
+    project("dvc", "checkout")
+    assert "lr: 0.001" in (project.folder / "params.yaml").read_text()
+    assert "up to date" in project("dvc", "status")
+
+
+def test_a_sweep_runs_the_queued_code_and_goes_on_after_a_failure(project: Project) -> None:
+    values = ("-S", "train.lr=-1,0.001", "-S", "train.seed=range(0,2)")
+    project("dvc", "exp", "run", "--queue", "--name", "sweep", *values)
+    # While it waits, the code changes, and there is no more MNIST to be had.
+    (project.folder / "stages" / "train.py").write_text("raise SystemExit('the edited code')\n")
+    shutil.rmtree(project.folder.parent / "tiny")
+
+    ended = run_queue(project)
+    good, bad = ("sweep-3", "sweep-4"), ("sweep-1", "sweep-2")
+    assert ended == dict.fromkeys(good, "Success") | dict.fromkeys(bad, "Failed")
+    for name in ended:
+        log = project("dvc", "queue", "logs", name)
+        assert "Stage 'download' didn't change, skipping" in log
+        reason = "params.yaml: train.lr: must be greater than 0 (got -1)"
+        assert (reason in log.splitlines()) == (name in bad)
+        assert "Traceback" not in log
+    assert project("git", "status", "--short") == " M stages/train.py\n"
+
+    table = project("env", "COLUMNS=100", *SHOW).splitlines()
+    assert max(map(len, table)) <= 100
+    assert "…" not in "".join(table)
+    assert {"test.accuracy", "train.lr", "train.seed"} <= set("".join(table).split())
+
+
+def test_every_way_to_run_gives_the_same_bytes(project: Project) -> None:
+    project("dvc", "exp", "run", "--force", "--name", "here")
+    project("dvc", "exp", "run", "--force", "--name", "aside", "--temp")
+    project("dvc", "exp", "run", "--force", "--name", "queued-1", "--queue")
+    project("dvc", "exp", "run", "--force", "--name", "queued-2", "--queue")
+    assert run_queue(project) == {"queued-1": "Success", "queued-2": "Success"}
+    experiments = references(project)
+    assert set(experiments) == {"here", "aside", "queued-1", "queued-2"}
+    for name, reference in experiments.items():  # HEAD is what `dvc repro` gave
+        assert project("git", "diff", "--stat", "HEAD", reference) == "", name
