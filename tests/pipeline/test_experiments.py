@@ -62,21 +62,12 @@ def test_a_bad_value_ends_with_one_line_and_git_and_dvc_restore_the_rest(project
     assert "up to date" in project("dvc", "status")
 
 
-@pytest.mark.parametrize(
-    ("change", "reason"),
-    [
-        ("train.lr=-1", "params.yaml: train.lr: must be greater than 0 (got -1)"),
-        ("train.lr=1e30", "lower train.lr (1e+30)"),  # found out while it trains
-    ],
-)
-def test_an_experiment_that_fails_aside_leaves_the_workspace_as_it_was(
-    project: Project, change: str, reason: str
-) -> None:
+def test_an_experiment_that_fails_aside_leaves_the_workspace_as_it_was(project: Project) -> None:
     project.set_param("plot", "dpi", 101)  # not committed
     before = state(project)
-    process = project.run("dvc", "exp", "run", "--temp", "-S", change)
+    process = project.run("dvc", "exp", "run", "--temp", "-S", "train.lr=1e30")
     assert process.returncode != 0
-    assert reason in process.stdout
+    assert "lower train.lr (1e+30)" in process.stdout  # found out while it trained
     assert state(project) == before
 
 
