@@ -45,7 +45,9 @@ def needed(roots: Iterable[Requirement]) -> set[str]:
     return {name for name, _ in found}
 
 
-each_file = pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt"])
+each_file = pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-ssh.txt", "requirements-dev.txt"]
+)
 
 
 @each_file
@@ -64,7 +66,7 @@ def test_what_is_installed_is_what_is_listed(name: str) -> None:
             assert str(requirement.specifier) == f"=={installed}"
 
 
-@each_file
+@pytest.mark.parametrize("name", sorted(p.name for p in project.ROOT.glob("requirements*.txt")))
 def test_every_package_index_has_what_is_listed(name: str) -> None:
     for requirement in listed(name).values():
         assert requirement.url is None
