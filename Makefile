@@ -28,10 +28,12 @@ test: $(VENV)/.dev           ## every test, about three minutes
 unit: $(VENV)/.dev           ## the tests of single functions and stages, half a minute
 	python -m pytest tests/unit
 
-check: $(VENV)/.dev          ## formatting, lint, types
+check: $(VENV)/.dev          ## formatting, lint, types, the workflow
 	ruff format --check .
 	ruff check .
 	mypy
+	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	zizmor --offline --quiet .github
 
 bench: $(VENV)/.dev repro    ## time and memory, beside the notebook's way of training
 	python -m benchmarks.speed
@@ -57,6 +59,8 @@ $(VENV)/.run: requirements.txt | $(VENV)/bin/python
 	@install -d -m 700 $@
 
 $(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
+
+$(VENV)/.dev: requirements.txt requirements-ssh.txt requirements-dev.txt | $(VENV)/bin/python
 	@echo 'Installing into $(VENV), a minute or more'
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.run
