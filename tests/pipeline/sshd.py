@@ -1,7 +1,7 @@
 """An OpenSSH server on loopback, with keys of its own, for the tests of remotes."""
 
-import getpass
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -67,7 +67,7 @@ class Server:
             CLIENT_CONFIG.format(
                 host=HOST,
                 port=port or self.port,
-                user=getpass.getuser(),
+                user=pwd.getpwuid(os.getuid()).pw_name,
                 key=key or self.folder / "user_key",
                 known_hosts=known_hosts or self.folder / "known_hosts",
                 # -F, since OpenSSH does not look at $HOME.
