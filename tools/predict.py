@@ -1,0 +1,198 @@
+"""Say which digit a picture shows, with the trained weights.
+
+Reads pictures (PNG, JPEG or WebP: files, folders, or standard input as `-`) and the weights, of
+the workspace or of any revision. Prints a row for each picture: the digit, how sure the network
+is, and the digit that it holds for the next most probable.
+
+    python -m tools.predict seven.png scans/ [--json] [--show DIR] [--rev v1.0.0]
+"""
+
+import io
+import json
+import sys
+import warnings
+from argparse import ArgumentParser, Namespace
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from stages.common import files, numerics, weights
+from stages.common.errors import UserError, run
+from stages.common.network import Network
+from stages.evaluate import LogProbabilities, classify
+from tools.prepare import LARGEST, Grey, prepare
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}  # of the files that are taken from a folder
+MOST_BYTES = 100_000_000  # of a file; Pillow limits the pixels
+STDIN = "-"
+BATCH = 1000  # images
+
+
+class Guess(NamedTuple):
+    """What the network says of one picture."""
+
+    picture: str
+    digit: int
+    confidence: float  # the probability that the network gives this digit
+    runner_up: int
+    runner_up_confidence: float
+
+
+def main() -> None:
+    args = parse_arguments()
+    numerics.pin()
+    network = load_revision(args.model, args.rev) if args.rev else weights.load(args.model)
+
+    names, images, failed = [], [], False
+    for name in list_pictures(args.pictures):
+        try:
+            images.append(prepare(decode(read(name))))
+            names.append(name)
+        except UserError as error:
+            print(f"{printable(name)}: {error}", file=sys.stderr)
+            failed = True
+
+    if images:
+        with numerics.pool(args.workers) as pool:
+            guesses = rank(names, classify(network, np.stack(images), BATCH, pool))
+        print(as_json(guesses) if args.json else as_table(guesses))
+        if args.show:
+            save_pictures(args.show, images, guesses)
+    sys.exit(failed)
+
+
+def parse_arguments() -> Namespace:
+    parser = ArgumentParser(prog="python -m tools.predict", description="Classify pictures.")
+    parser.add_argument("pictures", nargs="+", help="files, folders, or - for standard input")
+    parser.add_argument("--json", action="store_true", help="print JSON, for programs")
+    parser.add_argument("--show", type=Path, metavar="DIR", help="save what the network saw there")
+    parser.add_argument("--model", type=Path, default=Path("models/model.safetensors"))
+    parser.add_argument("--rev", help="take the weights of this commit, tag or branch")
+    numerics.add_workers_option(parser)
+    return parser.parse_args()
+
+
+def load_revision(path: Path, rev: str) -> Network:
+    """The network of another revision, from DVC's cache or its remote.
+
+    Raises:
+        UserError: git does not know the revision, or DVC cannot get the weights.
+    """
+    import dvc.api  # noqa: PLC0415 - a second, which only this option is to cost
+    from dvc.exceptions import DvcException  # noqa: PLC0415
+    from scmrepo.exceptions import SCMError  # noqa: PLC0415
+
+    try:
+        content = dvc.api.read(str(path), rev=rev, mode="rb")
+    except (DvcException, SCMError, OSError) as error:
+        raise UserError(f"{path} of {rev}: {error}") from None
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / path.name
+        copy.write_bytes(content)
+        return weights.load(copy)
+
+
+def list_pictures(names: Sequence[str]) -> Iterator[str]:
+    """The names, with each folder replaced by the pictures in it and in its folders, in order.
+
+    Raises:
+        UserError: a folder holds no picture.
+    """
+    for name in names:
+        if not Path(name).is_dir():
+            yield name
+            continue
+        found = [path for path in sorted(Path(name).rglob("*")) if path.suffix.lower() in SUFFIXES]
+        if not found:
+            raise UserError(f"{name}: holds no picture ({', '.join(sorted(SUFFIXES))})")
+        yield from map(str, found)
+
+
+def read(name: str) -> bytes:
+    """The content of a file, or of standard input.
+
+    Raises:
+        UserError: it cannot be read, or is too large.
+    """
+    try:
+        with sys.stdin.buffer if name == STDIN else Path(name).open("rb") as file:
+            content = file.read(MOST_BYTES + 1)
+    except OSError as error:
+        raise UserError(f"{error.strerror}") from None
+    if len(content) > MOST_BYTES:
+        raise UserError(f"larger than {MOST_BYTES // 10**6} MB")
+    return content
+
+
+def decode(content: bytes) -> Image.Image:
+    """The picture in a file, at no more than twice the size that is needed where a JPEG allows.
+
+    Raises:
+        UserError: it is none, is damaged, or has too many pixels.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        picture.draft(None, (2 * LARGEST, 2 * LARGEST))
+        picture.load()
+    except UnidentifiedImageError:
+        raise UserError("not a PNG, JPEG or WebP picture") from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise UserError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
+    except (OSError, SyntaxError, ValueError) as error:  # these are what Pillow raises
+        raise UserError(f"damaged: {error}") from None
+    return picture
+
+
+def rank(names: Sequence[str], outputs: LogProbabilities) -> list[Guess]:
+    """The two most probable digits of each picture, from the network's outputs (n, 10)."""
+    order = np.argsort(-outputs, axis=1, kind="stable")[:, :2]  # (n, 2)
+    confidence = np.exp(np.take_along_axis(outputs, order, axis=1).astype(np.float64)).round(6)
+    return [
+        Guess(name, digit, sure, runner_up, less_sure)
+        for name, (digit, runner_up), (sure, less_sure) in zip(
+            names, order.tolist(), confidence.tolist(), strict=True
+        )
+    ]
+
+
+def as_table(guesses: Sequence[Guess]) -> str:
+    """A row for each picture, for people."""
+    names = [printable(guess.picture) for guess in guesses]
+    width = max(map(len, ["picture", *names]))
+    lines = [f"{'picture':{width}}  digit  confidence  runner-up"]
+    lines += [
+        f"{name:{width}}  {guess.digit:5}  {guess.confidence:10.2%}"
+        f"  {guess.runner_up} ({guess.runner_up_confidence:.2%})"
+        for name, guess in zip(names, guesses, strict=True)
+    ]
+    return "\n".join(lines)
+
+
+def as_json(guesses: Sequence[Guess]) -> str:
+    """A list with an object for each picture, for programs."""
+    return json.dumps([guess._asdict() for guess in guesses], indent=2)
+
+
+def printable(name: str) -> str:
+    """The name, quoted if it holds what a terminal would not show or would obey."""
+    return name if name.isprintable() else ascii(name)
+
+
+def save_pictures(folder: Path, images: Sequence[Grey], guesses: Sequence[Guess]) -> None:
+    """What the network saw, as `ROW-NAME-as-DIGIT.png`: 28x28 pixels, to be classified again."""
+    for row, (image, guess) in enumerate(zip(images, guesses, strict=True), start=1):
+        picture = io.BytesIO()
+        Image.fromarray(image).save(picture, "PNG")
+        name = f"{row:04}-{Path(guess.picture).stem}-as-{guess.digit}.png"
+        files.write(folder / name, picture.getvalue())
+
+
+if __name__ == "__main__":
+    run(main)
