@@ -9,6 +9,7 @@ is, and the digit that it holds for the next most probable.
 
 import io
 import json
+import struct
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
@@ -18,7 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.common import files, numerics, weights
 from stages.common.errors import UserError, run
@@ -44,6 +45,7 @@ class Guess(NamedTuple):
 
 
 def main() -> None:
+    """Load the weights; prepare each picture; classify them all; print."""
     args = parse_arguments()
     numerics.pin()
     network = load_revision(args.model, args.rev) if args.rev else weights.load(args.model)
@@ -63,10 +65,12 @@ def main() -> None:
         print(as_json(guesses) if args.json else as_table(guesses))
         if args.show:
             save_pictures(args.show, images, guesses)
-    sys.exit(failed)
+    if failed:
+        sys.exit(1)
 
 
 def parse_arguments() -> Namespace:
+    """The command line."""
     parser = ArgumentParser(prog="python -m tools.predict", description="Classify pictures.")
     parser.add_argument("pictures", nargs="+", help="files, folders, or - for standard input")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
@@ -130,24 +134,25 @@ def read(name: str) -> bytes:
 
 
 def decode(content: bytes) -> Image.Image:
-    """The picture in a file, at no more than twice the size that is needed where a JPEG allows.
+    """The picture in a file, turned as its EXIF data say. A large JPEG is read at a half, a quarter
+    or an eighth of its size, which is quicker.
 
     Raises:
         UserError: it is none, is damaged, or has too many pixels.
     """
     try:
         with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of damage that does not matter
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(content), formats=FORMATS)
-        picture.draft(None, (2 * LARGEST, 2 * LARGEST))
-        picture.load()
+            picture.draft(None, (2 * LARGEST, 2 * LARGEST))
+            return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError:
         raise UserError("not a PNG, JPEG or WebP picture") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UserError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
-    except (OSError, SyntaxError, ValueError) as error:  # these are what Pillow raises
+    except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow raises
         raise UserError(f"damaged: {error}") from None
-    return picture
 
 
 def rank(names: Sequence[str], outputs: LogProbabilities) -> list[Guess]:
@@ -168,8 +173,8 @@ def as_table(guesses: Sequence[Guess]) -> str:
     width = max(map(len, ["picture", *names]))
     lines = [f"{'picture':{width}}  digit  confidence  runner-up"]
     lines += [
-        f"{name:{width}}  {guess.digit:5}  {guess.confidence:10.2%}"
-        f"  {guess.runner_up} ({guess.runner_up_confidence:.2%})"
+        f"{name:{width}}  {guess.digit:5}  {100 * guess.confidence:8.2f} %"
+        f"  {guess.runner_up} ({100 * guess.runner_up_confidence:.2f} %)"
         for name, guess in zip(names, guesses, strict=True)
     ]
     return "\n".join(lines)

@@ -8,7 +8,7 @@ training images decided: docs/decisions/0009-any-picture.md.
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops, ImageOps
+from PIL import Image, ImageChops
 from scipy import ndimage
 
 from stages.common.errors import UserError
@@ -39,9 +39,8 @@ def prepare(picture: Image.Image) -> Grey:
 
 
 def flatten(picture: Image.Image) -> Image.Image:
-    """Red, green and blue, turned as the EXIF data say, at most `LARGEST` pixels wide and high.
-    What is transparent is white, or black where that shows more, as behind white ink."""
-    picture = ImageOps.exif_transpose(picture)
+    """Red, green and blue, at most `LARGEST` pixels wide and high. What is transparent is white,
+    or black where that shows more, as behind white ink."""
     if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
         picture = Image.fromarray((np.asarray(picture) // 256).astype(np.uint8))
     picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")

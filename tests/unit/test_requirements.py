@@ -47,6 +47,7 @@ def needed(roots: Iterable[Requirement]) -> set[str]:
 
 each_file = pytest.mark.parametrize(
     "name", ["requirements.txt", "requirements-ssh.txt", "requirements-dev.txt"]
+    "name", ["requirements.txt", "requirements-export.txt", "requirements-dev.txt"]
 )
 
 

@@ -1,0 +1,85 @@
+"""Write the trained network as ONNX, for other languages and runtimes.
+
+Reads the weights. Writes one file with all that is needed to classify. Its input is `image`,
+float32 (N, 1, 28, 28), from 0 for the ground to 1 for ink; its output is `log_probabilities`,
+float32 (N, 10). Needs the packages of requirements-export.txt besides.
+
+    python -m tools.export model.onnx
+"""
+
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stages.common import files, weights
+from stages.common.errors import run
+from stages.common.mnist import CLASSES, SIZE
+from stages.common.network import Network
+
+try:
+    from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
+except ModuleNotFoundError:
+    sys.exit(f"{sys.executable} lacks onnx: `pip install -r requirements-export.txt`")
+
+OPSET = 28  # the newest that the onnx of requirements-export.txt knows
+POOLING = {"kernel_shape": [2, 2], "strides": [2, 2]}
+LAYERS: list[tuple[str, list[str], dict[str, Any]]] = [  # operator, constants, attributes
+    ("Sub", ["mean"], {}),
+    ("Div", ["std"], {}),
+    ("Conv", ["conv1.weight", "conv1.bias"], {}),
+    ("MaxPool", [], POOLING),
+    ("Relu", [], {}),
+    ("Conv", ["conv2.weight", "conv2.bias"], {}),
+    ("MaxPool", [], POOLING),
+    ("Relu", [], {}),
+    ("Flatten", [], {}),
+    ("Gemm", ["fc1.weight", "fc1.bias"], {"transB": 1}),
+    ("Relu", [], {}),
+    ("Gemm", ["fc2.weight", "fc2.bias"], {"transB": 1}),
+    ("LogSoftmax", [], {"axis": 1}),
+]
+
+
+def main() -> None:
+    """Load, convert, save."""
+    args = parse_arguments()
+    model = convert(weights.load(args.model))
+    files.write(args.onnx, model.SerializeToString(deterministic=True))
+    print(f"{args.onnx}: opset {OPSET}, image (N, 1, 28, 28) to log_probabilities (N, 10)")
+
+
+def parse_arguments() -> Namespace:
+    """The command line."""
+    parser = ArgumentParser(prog="python -m tools.export", description="Write the network as ONNX.")
+    parser.add_argument("onnx", type=Path, help="the file to write, such as model.onnx")
+    parser.add_argument("--model", type=Path, default=Path("models/model.safetensors"))
+    return parser.parse_args()
+
+
+def convert(network: Network) -> ModelProto:
+    """The forward pass of `stages/common/network.py`, behind the normalisation, as a graph in
+    which each of `LAYERS` takes what the one before it gives."""
+    constants = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    constants |= {name: np.float32(getattr(network.config, name)) for name in ("mean", "std")}
+    places = ["image", *(f"layer{i}" for i in range(1, len(LAYERS))), "log_probabilities"]
+    nodes = [
+        helper.make_node(operator, [places[i], *takes], [places[i + 1]], **attributes)
+        for i, (operator, takes, attributes) in enumerate(LAYERS)
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "digit_classifier",
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
+        [helper.make_tensor_value_info("log_probabilities", TensorProto.FLOAT, ["N", CLASSES])],
+        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+    )
+    model = helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])
+    checker.check_model(model, full_check=True)
+    return model
+
+
+if __name__ == "__main__":
+    run(main)
