@@ -88,12 +88,16 @@ def load_revision(path: Path, rev: str) -> Network:
         UserError: git does not know the revision, or DVC cannot get the weights.
     """
     import dvc.api  # noqa: PLC0415 - a second, which only this option is to cost
-    from dvc.exceptions import DvcException  # noqa: PLC0415
-    from scmrepo.exceptions import SCMError  # noqa: PLC0415
+    from dvc.exceptions import DvcException, PathMissingError  # noqa: PLC0415
 
     try:
         content = dvc.api.read(str(path), rev=rev, mode="rb")
-    except (DvcException, SCMError, OSError) as error:
+    except PathMissingError:
+        raise UserError(
+            f"{path} of {rev}: in neither DVC's cache nor a remote;"
+            f" make it with `git checkout {rev}` and `dvc repro train`"
+        ) from None
+    except (DvcException, OSError) as error:
         raise UserError(f"{path} of {rev}: {error}") from None
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name

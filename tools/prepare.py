@@ -111,7 +111,8 @@ def fit(drawn: Grey) -> Grey:
     scale = BOX / max(width, height)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
     digit = np.asarray(picture.resize(size, Image.Resampling.BOX, box), np.float64)
-    return (digit * 255 / digit.max()).round().astype(np.uint8)
+    darkened: Grey = (digit * 255 / digit.max()).round().astype(np.uint8)
+    return darkened
 
 
 def centre(digit: Grey) -> Grey:

@@ -37,7 +37,8 @@ def coloured(image: Grey, random: np.random.Generator) -> Pixels:
     while np.abs(ground - ink).max() < 100:
         ground, ink = random.integers(0, 256, (2, 3))
     share = enlarged(image, random)[..., np.newaxis] / 255
-    return ground + share * (ink - ground)
+    pixels: Pixels = ground + share * (ink - ground)
+    return pixels
 
 
 def noisy(image: Grey, random: np.random.Generator) -> Pixels:
