@@ -13,7 +13,7 @@ import struct
 import sys
 import warnings
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -59,12 +59,16 @@ def main() -> None:
             print(f"{printable(name)}: {error}", file=sys.stderr)
             failed = True
 
+    guesses: list[Guess] = []
     if images:
         with numerics.pool(args.workers) as pool:
             guesses = rank(names, classify(network, np.stack(images), BATCH, pool))
-        print(as_json(guesses) if args.json else as_table(guesses))
-        if args.show:
-            save_pictures(args.show, images, guesses)
+    if args.show:
+        save_pictures(args.show, images, guesses)
+    if args.json:
+        print(as_json(guesses))
+    elif guesses:
+        print(as_table(guesses))
     if failed:
         sys.exit(1)
 
@@ -105,20 +109,22 @@ def load_revision(path: Path, rev: str) -> Network:
         return weights.load(copy)
 
 
-def list_pictures(names: Sequence[str]) -> Iterator[str]:
+def list_pictures(names: Sequence[str]) -> list[str]:
     """The names, with each folder replaced by the pictures in it and in its folders, in order.
 
     Raises:
         UserError: a folder holds no picture.
     """
+    pictures = []
     for name in names:
         if not Path(name).is_dir():
-            yield name
+            pictures.append(name)
             continue
         found = [path for path in sorted(Path(name).rglob("*")) if path.suffix.lower() in SUFFIXES]
         if not found:
             raise UserError(f"{name}: holds no picture ({', '.join(sorted(SUFFIXES))})")
-        yield from map(str, found)
+        pictures += map(str, found)
+    return pictures
 
 
 def read(name: str) -> bytes:
@@ -128,8 +134,11 @@ def read(name: str) -> bytes:
         UserError: it cannot be read, or is too large.
     """
     try:
-        with sys.stdin.buffer if name == STDIN else Path(name).open("rb") as file:
-            content = file.read(MOST_BYTES + 1)
+        if name == STDIN:
+            content = sys.stdin.buffer.read(MOST_BYTES + 1)
+        else:
+            with Path(name).open("rb") as file:
+                content = file.read(MOST_BYTES + 1)
     except OSError as error:
         raise UserError(f"{error.strerror}") from None
     if len(content) > MOST_BYTES:

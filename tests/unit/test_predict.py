@@ -99,7 +99,7 @@ def test_a_folder_stands_for_the_pictures_in_it_in_order(tmp_path: Path) -> None
         path = tmp_path / "scans" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found = list(predict.list_pictures(["x.png", str(tmp_path / "scans"), "-"]))
+    found = predict.list_pictures(["x.png", str(tmp_path / "scans"), "-"])
     names = [str(tmp_path / "scans" / name) for name in ("a.jpeg", "b.PNG", "deep/c.webp")]
     assert found == ["x.png", *names, "-"]
 
@@ -124,6 +124,13 @@ def test_a_mistake_is_a_line_and_the_others_go_on(
         f"{tmp_path / 'missing.png'}: No such file or directory",
         f"{tmp_path / 'text.png'}: not a PNG, JPEG or WebP picture",
     ]
+
+
+def test_programs_get_a_list_even_if_no_picture_could_be_read(
+    trained: Path, tmp_path: Path, capsys: Output
+) -> None:
+    assert run(trained, "--json", tmp_path / "missing.png") == 1
+    assert json.loads(capsys.readouterr().out) == []
 
 
 def test_a_name_that_a_terminal_would_obey_is_quoted(

@@ -21,7 +21,7 @@ def drawn(
 
 
 def drawn_in_16_bits() -> Image.Image:
-    return Image.fromarray(np.asarray(drawn()).astype(np.uint16) * 257)
+    return Image.fromarray(np.asarray(drawn()).astype(np.uint16) * 256)
 
 
 REFERENCE = prepare(drawn())
