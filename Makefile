@@ -58,11 +58,7 @@ $(VENV)/.run: requirements.txt | $(VENV)/bin/python
 	dvc config --local core.site_cache_dir '$(CURDIR)/$@'
 	@install -d -m 700 $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/bin/python
-
-$(VENV)/.dev: requirements.txt requirements-ssh.txt requirements-dev.txt | $(VENV)/bin/python
-
-$(VENV)/.dev: requirements.txt requirements-export.txt requirements-dev.txt | $(VENV)/bin/python
+$(VENV)/.dev: $(wildcard requirements*.txt) | $(VENV)/bin/python
 	@echo 'Installing into $(VENV), a minute or more'
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.run

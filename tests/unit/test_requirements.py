@@ -45,19 +45,19 @@ def needed(roots: Iterable[Requirement]) -> set[str]:
     return {name for name, _ in found}
 
 
-each_file = pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-ssh.txt", "requirements-dev.txt"]
-    "name", ["requirements.txt", "requirements-export.txt", "requirements-dev.txt"]
+FILES = sorted(path.name for path in project.ROOT.glob("requirements*.txt"))
+each_installed = pytest.mark.parametrize(
+    "name", [name for name in FILES if name != "requirements-s3.txt"]
 )
 
 
-@each_file
+@each_installed
 def test_all_that_is_needed_is_listed(name: str) -> None:
     requirements = listed(name)
     assert needed(requirements.values()) - requirements.keys() == set()
 
 
-@each_file
+@each_installed
 def test_what_is_installed_is_what_is_listed(name: str) -> None:
     for package, requirement in listed(name).items():
         installed = metadata.version(package)
@@ -67,7 +67,7 @@ def test_what_is_installed_is_what_is_listed(name: str) -> None:
             assert str(requirement.specifier) == f"=={installed}"
 
 
-@pytest.mark.parametrize("name", sorted(p.name for p in project.ROOT.glob("requirements*.txt")))
+@pytest.mark.parametrize("name", FILES)
 def test_every_package_index_has_what_is_listed(name: str) -> None:
     for requirement in listed(name).values():
         assert requirement.url is None
