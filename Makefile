@@ -10,7 +10,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DELETE_ON_ERROR: # half an environment is none
 
-.PHONY: repro verify test unit check compare bench clean
+.PHONY: repro verify test unit check compare page bench clean
 
 repro: $(VENV)/.run .dvc/tmp/site  ## run what is not up to date; show the metrics beside the committed ones
 	dvc repro
@@ -21,6 +21,9 @@ verify: $(VENV)/.run         ## run a commit afresh, elsewhere: is dvc.lock what
 
 compare: $(VENV)/.run        ## what changed from BASE to HEAD, and is it real: make compare BASE=main
 	@python -m tools.compare '$(BASE)' '$(HEAD)'
+
+page: $(VENV)/.run           ## write page/index.html: the run to look at, and a digit to draw
+	python -m tools.page
 
 test: $(VENV)/.dev           ## every test, about three minutes
 	python -m pytest
@@ -35,8 +38,9 @@ check: $(VENV)/.dev          ## formatting, lint, types, the workflow
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github
 
-bench: $(VENV)/.dev repro    ## time and memory, beside the notebook's way of training
+bench: $(VENV)/.dev repro    ## time and memory, beside the notebook's way of training; the page
 	python -m benchmarks.speed
+	python -m benchmarks.page
 
 clean:                       ## remove the environment and caches; data, models and metrics stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

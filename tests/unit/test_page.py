@@ -1,0 +1,116 @@
+import base64
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from stages.common.errors import UserError
+from stages.common.network import Network, NetworkConfig
+from tests import tiny
+from tests.unit import project
+from tools.page import __main__ as page
+from tools.page import content
+
+PREDICTIONS = pd.DataFrame(
+    {
+        "index": range(7),
+        "label": [0, 0, 1, 1, 1, 9, 1],
+        "predicted": [0, 1, 1, 1, 2, 1, 2],
+        "confidence": [0.9, 0.7, 0.9, 0.6, 0.8, 0.8, 0.95],
+    }
+)
+
+
+def test_shares_are_those_of_the_committed_metrics() -> None:
+    predictions = pd.read_csv(project.ROOT / "metrics/predictions.csv")
+    metrics = json.loads((project.ROOT / "metrics/metrics.json").read_text())
+    overall, per_digit = content.shares(predictions)
+    assert overall.value == metrics["test"]["accuracy"]
+    rounded = {str(digit): round(share.value, 6) for digit, share in per_digit.items()}
+    assert rounded == metrics["per_digit"]
+
+
+def test_an_interval_is_wilsons() -> None:
+    share = content.share(pd.Series([True] * 8 + [False] * 2))
+    assert (share.right, share.n, share.value) == (8, 10, 0.8)
+    # (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n) with z = 1.96, worked out by hand
+    assert (share.low, share.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
+
+
+def test_the_confusion_matrix_counts_and_only_mistakes_are_hot() -> None:
+    cells = [cell for row in content.confusion(PREDICTIONS) for cell in row]
+    assert len(cells) == 100
+    assert {(c.label, c.predicted): (c.images, c.heat) for c in cells if c.images} == {
+        (0, 0): (1, 0), (0, 1): (1, 4), (1, 1): (2, 0), (1, 2): (2, 5), (9, 1): (1, 4),
+    }  # fmt: skip
+
+
+def test_without_a_mistake_no_cell_is_hot() -> None:
+    correct = PREDICTIONS.assign(predicted=PREDICTIONS["label"])
+    assert {cell.heat for row in content.confusion(correct) for cell in row} == {0}
+
+
+def test_examples_come_by_cell_with_the_most_telling_first() -> None:
+    # Of the ones taken for 2 the more confident, of the ones read as 1 the less.
+    assert content.examples(PREDICTIONS)["index"].tolist() == [0, 1, 3, 2, 6, 4, 5]
+
+
+def test_a_cell_has_a_bounded_number_of_examples() -> None:
+    many = pd.concat([PREDICTIONS] * 50)
+    sizes = content.examples(many).groupby(["label", "predicted"]).size()
+    assert set(sizes) == {content.EXAMPLES}
+
+
+@pytest.mark.parametrize("n", [1, content.SHEET_COLUMNS, content.SHEET_COLUMNS + 1])
+def test_the_sheet_holds_the_images_in_order(n: int) -> None:
+    images, _ = tiny.digits(n, seed=4)
+    with Image.open(io.BytesIO(content.sheet(images))) as picture:
+        pixels = np.asarray(picture)
+    for position, image in enumerate(images):
+        row, column = (28 * i for i in divmod(position, content.SHEET_COLUMNS))
+        assert (pixels[row : row + 28, column : column + 28] == 255 - image).all()
+
+
+def test_embedded_numbers_are_the_tensors_in_order(config: NetworkConfig) -> None:
+    network = Network(config).requires_grad_(False)
+    embedded = content.embed_weights(network)
+    numbers = np.frombuffer(base64.b64decode(embedded["numbers"]), "<f4")
+    tensors = network.state_dict()
+    assert embedded["shapes"] == [[name, list(tensor.shape)] for name, tensor in tensors.items()]
+    assert (numbers == torch.cat([tensor.flatten() for tensor in tensors.values()]).numpy()).all()
+    assert len(numbers) == 21_840
+
+
+def test_predictions_of_other_images_are_refused() -> None:
+    images, _ = tiny.digits(3, seed=1)
+    with pytest.raises(UserError, match=r"^x\.csv: 7 rows for 3 test images; .* `dvc repro`$"):
+        content.check(PREDICTIONS, images, Path("x.csv"))
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"holds no pictures; make them with `dvc repro`$"):
+        content.pictures(tmp_path)
+
+
+def test_values_of_params_are_texts_with_what_is_nested_on_lines() -> None:
+    values = {"lr": 0.001, "mirrors": ["a", "b"], "sha256": {"x": "0", "y": "1"}}
+    assert content.flat(values) == {"lr": "0.001", "mirrors": "a\nb", "sha256": "x: 0\ny: 1"}
+
+
+def test_the_policy_names_the_scripts_and_the_style_by_their_hashes() -> None:
+    policy = page.policy(["alert(1)"], "p {}")
+    # printf 'alert(1)' | openssl dgst -sha256 -binary | base64
+    assert "script-src 'sha256-bhHHL3z2vDgxUt0W3dWQOrprscmda2Y5pLsLg4GF+pI=';" in policy
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+
+
+@pytest.mark.parametrize("name", page.SCRIPTS)
+def test_no_source_ends_its_own_element(name: str) -> None:
+    assert "</script" not in page.read_source(name)
+    assert "</style" not in page.read_source("style.css")

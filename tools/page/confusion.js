@@ -1,0 +1,56 @@
+"use strict";
+
+// The confusion matrix: a cell opens the test images behind it. All of them are in one picture,
+// the sheet, in the order of the rows [index, label, predicted, confidence].
+
+const { columns, rows } = JSON.parse(find("examples-data").textContent);
+const confusion = find("confusion");
+const cells = [...confusion.querySelectorAll("button")];
+
+function openCell(cell) {
+  const [label, predicted] = [Number(cell.dataset.label), Number(cell.dataset.predicted)];
+  const images = rows.flatMap((row, position) =>
+    row[1] === label && row[2] === predicted ? [{ index: row[0], confidence: row[3], position }] : [],
+  );
+  const [right, count] = [label === predicted, Number(cell.textContent)];
+  for (const other of cells) other.setAttribute("aria-pressed", other === cell);
+  find("chosen").textContent = right ? `${label}, read as ${label}` : `${label}, taken for ${predicted}`;
+  const all = count === images.length;
+  const order = right ? "least" : "most";
+  find("which").textContent =
+    (all ? `${count} image${count > 1 ? "s" : ""}` : `${images.length} of ${count.toLocaleString("en")} images`) +
+    (count > 1 ? `, the ${order} confident first.` : ".");
+  find("examples").replaceChildren(...images.map(exampleFigure));
+}
+
+/** A test image under the probability that the network gave its answer. */
+function exampleFigure({ index, confidence, position }) {
+  const canvas = document.createElement("canvas");
+  canvas.className = "image";
+  canvas.width = canvas.height = SIZE;
+  canvas.setAttribute("role", "img");
+  canvas.setAttribute("aria-label", `Test image ${index}`);
+  const [x, y] = [position % columns, Math.floor(position / columns)];
+  canvas.getContext("2d").drawImage(find("sheet"), -x * SIZE, -y * SIZE);
+  const caption = document.createElement("figcaption");
+  caption.textContent = percent(confidence);
+  const figure = document.createElement("figure");
+  figure.title = `Test image ${index}, counted from 0`;
+  figure.append(canvas, caption);
+  return figure;
+}
+
+confusion.addEventListener("click", (event) => {
+  const cell = event.target.closest("button");
+  if (cell) openCell(cell);
+});
+
+/** The cell with most mistakes, or the first one when there are none. */
+function worstCell() {
+  const mistakes = cells.filter((cell) => !cell.classList.contains("right"));
+  const count = (cell) => Number(cell.textContent);
+  const worst = mistakes.reduce((a, b) => (count(b) > count(a) ? b : a));
+  return count(worst) ? worst : cells[0];
+}
+
+find("sheet").decode().then(() => openCell(worstCell()));

@@ -1,0 +1,186 @@
+"use strict";
+
+// The pad to draw on, and the answer beside it. A stroke is a list of points in the pad's own
+// pixels; the pad is drawn from the strokes, so that one can be undone.
+
+const find = (id) => document.getElementById(id);
+const percent = (value) => `${(100 * value).toFixed(1)}\u00a0%`;
+
+const NETWORK = JSON.parse(find("network").textContent);
+const TENSORS = readWeights(NETWORK);
+
+const pad = find("pad");
+const ink = pad.getContext("2d", { willReadFrequently: true });
+const strokes = [];
+let writing = null; // the pointer that draws the last stroke: its id, or "keyboard"
+
+// --- From strokes to an answer ---
+
+function drawStrokes() {
+  ink.clearRect(0, 0, pad.width, pad.height);
+  ink.lineWidth = pad.width / 12;
+  ink.lineCap = ink.lineJoin = "round";
+  for (const stroke of strokes) {
+    ink.beginPath();
+    ink.moveTo(stroke[0].x - 0.01, stroke[0].y); // so that a single point is a line too
+    stroke.forEach(({ x, y }, i) => {
+      const next = stroke[i + 1] ?? { x, y };
+      ink.quadraticCurveTo(x, y, (x + next.x) / 2, (y + next.y) / 2); // no corners
+    });
+    ink.stroke();
+  }
+}
+
+/** How much ink each pixel of the pad has, 0 to 255. */
+function readInk() {
+  const { data } = ink.getImageData(0, 0, pad.width, pad.height);
+  const amounts = new Uint8Array(pad.width * pad.height);
+  for (let i = 0; i < amounts.length; i++) amounts[i] = data[4 * i + 3]; // the alpha channel
+  return amounts;
+}
+
+/** The image that the network sees and its ten probabilities, or null with nothing drawn. */
+function readDigit() {
+  const image = prepare(readInk(), pad.width, pad.height);
+  return image && { image, probabilities: classify(TENSORS, NETWORK, image) };
+}
+
+function show(answer) {
+  const image = answer?.image ?? new Float32Array(SIZE * SIZE);
+  const probabilities = answer?.probabilities ?? Array(10).fill(0);
+  const best = answer ? probabilities.indexOf(Math.max(...probabilities)) : null;
+  document.body.classList.toggle("drawn", Boolean(answer));
+  find("undo").disabled = find("clear").disabled = !answer;
+  find("digit").textContent = best ?? "?";
+  [...find("bars").children].forEach((row, digit) => {
+    row.classList.toggle("best", digit === best);
+    row.querySelector(".bar").style.transform = `scaleX(${probabilities[digit]})`;
+    row.querySelector(".value").textContent = answer ? percent(probabilities[digit]) : "";
+  });
+  showImage(find("seen"), image);
+  if (writing === null) find("said").textContent = answer ? say(probabilities) : "Nothing drawn";
+}
+
+/** The answer in words; a screen reader reads it out. */
+function say(probabilities) {
+  const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]);
+  const [first, second] = order.map((digit) => `${digit}, ${percent(probabilities[digit])}`);
+  return `${first} sure\nthen ${second}`;
+}
+
+/** Numbers from 0 to 1 as black ink on nothing. */
+function showImage(canvas, image) {
+  const pixels = new ImageData(SIZE, SIZE);
+  image.forEach((value, i) => (pixels.data[4 * i + 3] = 255 * value));
+  canvas.getContext("2d").putImageData(pixels, 0, 0);
+}
+
+let scheduled = false;
+
+/** Draw and classify, once a frame however many points the pointer reports. */
+function update() {
+  if (scheduled) return;
+  scheduled = true;
+  requestAnimationFrame(() => {
+    scheduled = false;
+    drawStrokes();
+    show(readDigit());
+    showPen();
+  });
+}
+
+// --- What a pointer or a key does to the strokes ---
+
+function begin(writer, point) {
+  writing = writer;
+  strokes.push([point]);
+  update();
+}
+
+function extend(points) {
+  strokes.at(-1).push(...points);
+  update();
+}
+
+function end() {
+  writing = null;
+  update();
+}
+
+function undo() {
+  strokes.pop();
+  end();
+}
+
+function clear() {
+  strokes.length = 0;
+  end();
+}
+
+// --- Mouse, touch and pen ---
+
+function pointOf({ clientX, clientY }) {
+  const { left, top, width } = pad.getBoundingClientRect();
+  const scale = pad.width / width;
+  return { x: (clientX - left) * scale, y: (clientY - top) * scale };
+}
+
+pad.addEventListener("pointerdown", (event) => {
+  if (event.button !== 0 || Number.isInteger(writing)) return; // one finger draws at a time
+  pad.setPointerCapture(event.pointerId);
+  begin(event.pointerId, pointOf(event));
+});
+
+pad.addEventListener("pointermove", (event) => {
+  if (event.pointerId !== writing) return;
+  const all = event.getCoalescedEvents?.() ?? []; // since the last frame; not in every browser
+  extend((all.length ? all : [event]).map(pointOf));
+});
+
+pad.addEventListener("lostpointercapture", (event) => {
+  if (event.pointerId === writing) end();
+});
+
+find("undo").addEventListener("click", undo);
+find("clear").addEventListener("click", clear);
+
+// --- Keyboard: a pen that is moved, lowered and lifted ---
+
+const pen = { x: pad.width / 2, y: pad.height / 4 };
+const step = pad.width / SIZE;
+
+function move(right, down) {
+  pen.x = Math.min(pad.width, Math.max(0, pen.x + right * step));
+  pen.y = Math.min(pad.height, Math.max(0, pen.y + down * step));
+  if (writing === "keyboard") extend([{ ...pen }]);
+}
+
+const KEYS = {
+  ArrowLeft: () => move(-1, 0),
+  ArrowRight: () => move(1, 0),
+  ArrowUp: () => move(0, -1),
+  ArrowDown: () => move(0, 1),
+  " ": () => (writing === "keyboard" ? end() : begin("keyboard", { ...pen })),
+  Backspace: undo,
+  Escape: clear,
+};
+
+pad.addEventListener("keydown", (event) => {
+  if (!KEYS[event.key] || event.ctrlKey || event.altKey || event.metaKey) return;
+  event.preventDefault(); // neither scroll nor go back
+  KEYS[event.key]();
+  update();
+});
+
+pad.addEventListener("focus", update);
+pad.addEventListener("blur", end);
+
+function showPen() {
+  const mark = find("pen");
+  mark.hidden = !pad.matches(":focus-visible");
+  mark.classList.toggle("down", writing === "keyboard");
+  mark.style.left = `${(100 * pen.x) / pad.width}%`;
+  mark.style.top = `${(100 * pen.y) / pad.height}%`;
+}
+
+update();
