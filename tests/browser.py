@@ -17,6 +17,7 @@ from stages.common import mnist
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = "no Chromium here: apt-get install chromium"
 
+Scheme = Literal["light", "dark"]
 Point = tuple[float, float]  # percent of the pad, from its left and top
 
 # How a person writes each digit: strokes, each from point to point.
@@ -56,7 +57,7 @@ def opened(
     browser: Browser,
     path: Path,
     width: int = 1280,
-    scheme: Literal["light", "dark"] = "light",
+    scheme: Scheme = "light",
     *,
     touch: bool = False,
     complaints: bool = False,

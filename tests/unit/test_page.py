@@ -1,6 +1,7 @@
 import base64
 import io
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from stages.common.network import Network, NetworkConfig
 from tests import tiny
 from tests.unit import project
 from tools.page import __main__ as page
-from tools.page import content
+from tools.page import content, revision
 
 PREDICTIONS = pd.DataFrame(
     {
@@ -114,3 +115,66 @@ def test_the_policy_names_the_scripts_and_the_style_by_their_hashes() -> None:
 def test_no_source_ends_its_own_element(name: str) -> None:
     assert "</script" not in page.read_source(name)
     assert "</style" not in page.read_source("style.css")
+
+
+@pytest.mark.parametrize(
+    ("missing", "remedy"),
+    [
+        ("data", "`dvc repro download`"),
+        ("models", "`dvc repro train`"),
+        ("metrics/predictions.csv", "`dvc repro`"),
+        ("metrics/plots", "`dvc repro`"),
+        ("metrics/epochs.csv", "not a git repository"),  # the page does not read this file
+    ],
+)
+def test_what_is_missing_is_one_line(
+    copied: Path, monkeypatch: pytest.MonkeyPatch, missing: str, remedy: str
+) -> None:
+    (copied / "metrics/plots").mkdir()
+    shutil.copy(project.ROOT / "metrics/plots/samples.png", copied / "metrics/plots")
+    (copied / missing).rename(copied / "away")
+    monkeypatch.chdir(copied)
+    monkeypatch.setattr("sys.argv", ["tools.page"])
+    with pytest.raises(UserError) as error:
+        page.main()
+    assert remedy in str(error.value)
+    assert "\n" not in str(error.value)
+    assert not (copied / "page").exists()
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git repository, the working directory, with a dvc.lock in a commit of its own."""
+    monkeypatch.chdir(tmp_path)
+    revision.git("init", "--quiet")
+    for key, value in {"name": "Tester", "email": "tester@example.com"}.items():
+        revision.git("config", f"user.{key}", value)
+    commit("2031-05-06T23:30:00-02:00", "dvc.lock")
+    commit("2032-01-01T00:00:00Z", "other")
+    return tmp_path
+
+
+def commit(when: str, name: str) -> None:
+    Path(name).touch()
+    revision.git("add", name)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GIT_COMMITTER_DATE", when)
+        revision.git("commit", "--quiet", "--message", f"Add {name}")
+
+
+@pytest.mark.usefixtures("repository")
+def test_the_time_is_that_of_the_last_commit_that_changed_the_lock() -> None:
+    assert revision.locked() == "2031-05-07 01:30 UTC"
+
+
+def test_a_shallow_clone_does_not_know_the_time(repository: Path) -> None:
+    (repository / ".git/shallow").write_text(revision.git("rev-parse", "HEAD~"))
+    assert revision.locked() == "unknown: this is a shallow clone"
+
+
+@pytest.mark.usefixtures("repository")
+def test_a_lock_that_was_never_committed_has_no_time() -> None:
+    revision.git("rm", "--quiet", "dvc.lock")
+    revision.git("update-ref", "-d", "HEAD")
+    commit("2033-01-01T00:00:00Z", "first")
+    assert revision.locked() == "not committed"

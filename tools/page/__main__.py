@@ -38,6 +38,7 @@ def main() -> None:
     images, _ = mnist.load(DATA, "test")
     content.check(predictions, images, PREDICTIONS)
     params = YAML(typ="safe", pure=True).load(PARAMS)
+    pictures = content.pictures(PICTURES)
 
     overall, per_digit = content.shares(predictions)
     shown = content.examples(predictions)
@@ -57,7 +58,7 @@ def main() -> None:
             "rows": [list(row) for row in shown.itertuples(index=False)],
         },
         sheet=content.data_uri(content.sheet(images[shown["index"]])),
-        pictures=content.pictures(PICTURES),
+        pictures=pictures,
         network=content.embed_weights(network),
         parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
         digest=mnist.sha256(MODEL.read_bytes()),

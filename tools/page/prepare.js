@@ -2,13 +2,23 @@
 
 // A drawing becomes an image as in MNIST: scaled to fit 20x20 pixels with its shape kept, then
 // placed so that its centre of mass is in the middle of 28x28. tools/prepare.py does the same to
-// pictures, after it has found out what is ink on them; here that is known.
+// any picture; here ground and ink are known, and so is the threshold between them, their middle.
 
 const SIZE = 28;
 const BOX = 20;
+const THRESHOLD = 126; // of 255, as Otsu's method in tools/prepare.py finds it
+const EDGE = [0.75, 1.25]; // of the threshold: up to the first is ground, from the second on is ink
 
-/** 784 numbers from 0 (ground) to 1 (ink), or null where nothing is drawn. `ink` is 0 to 255. */
-function prepare(ink, width, height) {
+const RAMP = Uint8Array.from({ length: 256 }, (_, amount) => {
+  const share = (amount / THRESHOLD - EDGE[0]) / (EDGE[1] - EDGE[0]);
+  return Math.round(255 * Math.min(1, Math.max(0, share)));
+});
+
+/** 784 numbers from 0 (ground) to 1 (ink), or null where nothing is drawn. `amounts` are how much
+ *  the pen has covered each pixel, 0 to 255. */
+function prepare(amounts, width, height) {
+  const ink = new Uint8Array(amounts.length);
+  for (let i = 0; i < ink.length; i++) ink[i] = RAMP[amounts[i]];
   const box = bounds(ink, width, height);
   return box && centre(fit(ink, width, box));
 }
@@ -38,9 +48,9 @@ function fit(ink, stride, box) {
   const sums = new Float64Array(width * height);
   const counts = new Float64Array(width * height);
   for (let y = 0; y < box.height; y++) {
-    const row = Math.floor(((y + 0.5) * height) / box.height);
+    const row = Math.ceil(((y + 0.5) * height) / box.height) - 1;
     for (let x = 0; x < box.width; x++) {
-      const column = Math.floor(((x + 0.5) * width) / box.width);
+      const column = Math.ceil(((x + 0.5) * width) / box.width) - 1;
       sums[row * width + column] += ink[(box.top + y) * stride + box.left + x];
       counts[row * width + column] += 1;
     }

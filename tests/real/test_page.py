@@ -1,0 +1,81 @@
+"""The page of the committed run, on MNIST itself."""
+
+import base64
+import io
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from playwright.sync_api import Page
+
+from stages.common import mnist
+from tests import browser
+from tools.page import __main__ as tool
+
+ROOT = Path(__file__).parents[2]
+PRESENT = all((ROOT / path).exists() for path in (tool.DATA, tool.MODEL))
+
+pytestmark = [
+    pytest.mark.real,
+    pytest.mark.skipif(not browser.CHROMIUM, reason=browser.MISSING),
+    pytest.mark.skipif(not PRESENT, reason="no data and weights here: dvc repro"),
+]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        patch.setattr(sys, "argv", ["tools.page", str(path)])
+        tool.main()
+    return path
+
+
+@pytest.fixture(scope="module")
+def page(written: Path) -> Iterator[Page]:
+    with browser.chromium() as chromium, browser.opened(chromium, written) as opened:
+        yield opened
+
+
+def test_the_file_is_smaller_than_a_megabyte(written: Path) -> None:
+    assert written.stat().st_size < 1_000_000
+
+
+def test_all_test_images_get_the_labels_and_confidences_of_the_predictions(page: Page) -> None:
+    images, _ = mnist.load(ROOT / tool.DATA, "test")
+    predictions = pd.read_csv(ROOT / tool.PREDICTIONS)
+    probabilities = browser.classify(page, images)
+    assert len(probabilities) == 10_000
+    assert (probabilities.argmax(axis=1) == predictions["predicted"]).all()
+    difference = abs(probabilities.max(axis=1) - predictions["confidence"]).max()
+    print(f"Greatest difference of confidence: {difference:.1e}")
+    assert difference < 1e-4
+
+
+def test_drawn_digits_are_read(page: Page) -> None:
+    read = []
+    for digit in range(10):
+        browser.draw(page, digit)
+        browser.settle(page)
+        read.append(int(page.locator("#digit").inner_text()))
+    print(f"Drawn 0 to 9, read {read}")
+    assert sum(np.equal(read, range(10))) >= 9
+
+
+def test_a_drawing_is_prepared_as_its_picture_is(page: Page) -> None:
+    """The page and `tools.predict` see the same, but for how they round."""
+    prepare = pytest.importorskip("tools.prepare").prepare
+    for digit in range(10):
+        browser.draw(page, digit)
+        browser.settle(page)
+        address, image = page.evaluate("[pad.toDataURL(), [...readDigit().image]]")
+        with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
+            expected = prepare(picture).astype(float)
+        difference = abs(255 * np.reshape(image, (28, 28)) - expected)
+        assert difference.max() < 10
+        assert difference.mean() < 0.1
