@@ -98,9 +98,18 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         content.pictures(tmp_path)
 
 
-def test_values_of_params_are_texts_with_what_is_nested_on_lines() -> None:
-    values = {"lr": 0.001, "mirrors": ["a", "b"], "sha256": {"x": "0", "y": "1"}}
-    assert content.flat(values) == {"lr": "0.001", "mirrors": "a\nb", "sha256": "x: 0\ny: 1"}
+def test_values_of_params_are_texts_with_what_is_nested_on_lines(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: {lr: 1e-3, mirrors: [x, y], sha256: {x: '0', y: '1'}}\nb: {}\n")
+    expected = {"a": {"lr": "0.001", "mirrors": "x\ny", "sha256": "x: 0\ny: 1"}, "b": {}}
+    assert content.read_params(path) == expected
+
+
+def test_broken_params_are_one_line(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("a: [\n")
+    with pytest.raises(UserError, match=r"params\.yaml: not valid YAML; `dvc repro` says where$"):
+        content.read_params(path)
 
 
 def test_the_policy_names_the_scripts_and_the_style_by_their_hashes() -> None:

@@ -14,7 +14,6 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
-from ruamel.yaml import YAML
 
 from stages.common import files, mnist, weights
 from stages.common.errors import run
@@ -37,7 +36,7 @@ def main() -> None:
     predictions = read_table(PREDICTIONS, content.COLUMNS)
     images, _ = mnist.load(DATA, "test")
     content.check(predictions, images, PREDICTIONS)
-    params = YAML(typ="safe", pure=True).load(PARAMS)
+    params = content.read_params(PARAMS)
     pictures = content.pictures(PICTURES)
 
     overall, per_digit = content.shares(predictions)
@@ -49,7 +48,7 @@ def main() -> None:
         style=style,
         scripts=scripts,
         revision=revision.read(),
-        params={group: content.flat(values) for group, values in params.items()},
+        params=params,
         overall=overall,
         per_digit=per_digit,
         confusion=content.confusion(predictions),

@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 from scipy.stats import binomtest
 
 from stages.common import mnist
@@ -137,13 +139,24 @@ def pictures(folder: Path) -> dict[str, str]:
     return {path.stem.replace("_", " ").capitalize(): data_uri(path.read_bytes()) for path in paths}
 
 
-def flat(values: Mapping[str, Any]) -> dict[str, str]:
-    """A group of params.yaml, keys to texts; what is nested is on lines of its own."""
-    return {str(key): text(value) for key, value in values.items()}
+def read_params(path: Path) -> dict[str, dict[str, str]]:
+    """The groups of params.yaml: in each, keys to texts.
+
+    Raises:
+        UserError: it is not YAML.
+    """
+    try:
+        groups = YAML(typ="safe", pure=True).load(path)
+    except YAMLError:
+        raise UserError(f"{path}: not valid YAML; `dvc repro` says where") from None
+    return {
+        str(group): {str(key): text(value) for key, value in values.items()}
+        for group, values in groups.items()
+    }
 
 
 def text(value: Any) -> str:  # noqa: ANN401 - whatever YAML can hold
-    """A value of params.yaml as a person reads it."""
+    """A value of params.yaml as a person reads it; what is nested is on lines of its own."""
     if isinstance(value, Mapping):
         return "\n".join(f"{key}: {text(inner)}" for key, inner in value.items())
     if isinstance(value, list):
