@@ -10,11 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from playwright.sync_api import Page
+from playwright.sync_api import Page, expect
 
 from stages.common import mnist
 from tests import browser
 from tools.page import __main__ as tool
+from tools.page import content
 
 ROOT = Path(__file__).parents[2]
 PRESENT = all((ROOT / path).exists() for path in (tool.DATA, tool.MODEL))
@@ -79,3 +80,23 @@ def test_a_drawing_is_prepared_as_its_picture_is(page: Page) -> None:
         difference = abs(255 * np.reshape(image, (28, 28)) - expected)
         assert difference.max() < 10
         assert difference.mean() < 0.1
+
+
+def test_a_cell_of_the_matrix_opens_the_images_behind_it(page: Page) -> None:
+    images, _ = mnist.load(ROOT / tool.DATA, "test")
+    predictions = pd.read_csv(ROOT / tool.PREDICTIONS)
+    for (label, predicted), group in predictions.groupby(["label", "predicted"]):
+        cell = page.locator(f"[data-label='{label}'][data-predicted='{predicted}']")
+        expect(cell).to_have_text(str(len(group)))
+        cell.click()
+        expect(cell).to_have_attribute("aria-pressed", "true")
+        shown = page.locator("#examples figure").evaluate_all(
+            """(figures) => figures.map((figure) => [
+              Number(figure.title.match(/[0-9]+/)[0]),
+              [...figure.firstChild.getContext("2d").getImageData(0, 0, 28, 28).data],
+            ])"""
+        )
+        assert len(shown) == min(len(group), content.EXAMPLES)
+        assert {index for index, _ in shown} <= set(group["index"])
+        for index, pixels in shown:
+            assert (np.reshape(pixels, (28, 28, 4))[..., 0] == 255 - images[index]).all()
