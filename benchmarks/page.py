@@ -12,9 +12,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.speed import ROOT, markdown, measure, spread
+from benchmarks.speed import ROOT, measure, spread
 from stages.common import errors
 from tests import browser
+from tools import markdown
 
 WANTED = 10  # milliseconds, at most
 
@@ -34,7 +35,7 @@ def main() -> None:
     met = "yes" if median(times) <= WANTED else "no"
     header = ["Goal", "Median", "Least - greatest", "Count", "Wanted", "Met"]
     row = ["Page: classify a drawing", *spread(times, "ms"), f"at most {WANTED} ms", met]
-    print(markdown(header, [row]))
+    print(markdown.table(header, [row]))
 
 
 def drawings(path: Path, repeats: int) -> list[float]:
