@@ -32,9 +32,9 @@ from tools.markdown import table
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data/MNIST/raw"
-NOTEBOOK, TRAIN, ONE_WORKER, UNPINNED, REPRO, NOTHING, COMPARE = (
-    "notebook", "train", "train, one worker", "train, settings off", "dvc repro", "nothing to do",
-    "compare",
+NOTEBOOK, TRAIN, ONE_WORKER, UNPINNED, FORGETFUL, REPRO, NOTHING, COMPARE = (
+    "notebook", "train", "train, one worker", "train, settings off", "train, no progress kept",
+    "dvc repro", "nothing to do", "compare",
 )  # fmt: skip
 
 
@@ -91,6 +91,7 @@ def contestants(scratch: Path, epochs: int) -> dict[str, Callable[[], Run]]:
         NOTEBOOK: partial(notebook, scratch / "pictures", epochs),
         TRAIN: partial(train, "stages.train", 2, params, scratch / "train"),
         UNPINNED: partial(train, "benchmarks.unpinned", 2, params, scratch / "train"),
+        FORGETFUL: partial(train, "benchmarks.forgetful", 2, params, scratch / "train"),
         ONE_WORKER: partial(train, "stages.train", 1, params, scratch / "train"),
         REPRO: partial(repro, clone, epochs),
         NOTHING: partial(measure, ["dvc", "repro"], clone),
@@ -111,7 +112,9 @@ def train(module: str, workers: int, params: Path, out: Path) -> Run:
     """The train stage. An epoch lasts from one checkpoint to the next: so start-up and loading
     are not in it, writing the files is, and the stage need not know that it is measured."""
     shutil.rmtree(out, ignore_errors=True)
-    outputs = [out / "model.safetensors", out / "checkpoints", out / "history.csv"]
+    outputs = [
+        out / name for name in ("model.safetensors", "checkpoints", "history.csv", "progress")
+    ]
     options = [f"--params={params}", f"--workers={workers}"]
     run = measure([sys.executable, "-m", module, DATA, *outputs, *options], ROOT)
     ends = sorted(path.stat().st_mtime for path in (out / "checkpoints").iterdir())
@@ -191,6 +194,7 @@ def measurements(runs: Runs, epochs: int) -> str:
         "An epoch: the notebook": NOTEBOOK,
         "An epoch: train, two workers": TRAIN,
         "An epoch: train, two workers, settings off": UNPINNED,
+        "An epoch: train, two workers, no progress kept": FORGETFUL,
         "An epoch: train, one worker": ONE_WORKER,
     }.items():
         add(label, name, "s", (seconds for run in runs[name] for seconds in run.epochs))
@@ -219,6 +223,7 @@ def goals(runs: Runs) -> str:
     for label, values, unit, wanted, bound in (
         ("An epoch: notebook / train", ratios(epoch[NOTEBOOK], epoch[TRAIN]), "x", "least", 2.5),
         ("The same, settings off", ratios(epoch[NOTEBOOK], epoch[UNPINNED]), "x", "least", 3),
+        ("Progress kept / not", ratios(epoch[TRAIN], epoch[FORGETFUL]), "x", "most", 1.03),
         ("Whole: dvc repro / notebook", ratios(wall[REPRO], wall[NOTEBOOK]), "x", "most", 0.45),
         ("Peak memory: train", memory, "MB", "most", 700),
         ("Nothing to do: dvc repro", wall[NOTHING], "s", "most", 1.5),
