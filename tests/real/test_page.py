@@ -16,6 +16,7 @@ from stages.common import mnist
 from tests import browser
 from tools.page import __main__ as tool
 from tools.page import content
+from tools.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
 PRESENT = all((ROOT / path).exists() for path in (tool.DATA, tool.MODEL))
@@ -70,7 +71,6 @@ def test_drawn_digits_are_read(page: Page) -> None:
 
 def test_a_drawing_is_prepared_as_its_picture_is(page: Page) -> None:
     """The page and `tools.predict` see the same, but for how they round."""
-    prepare = pytest.importorskip("tools.prepare").prepare
     for digit in range(10):
         browser.draw(page, digit)
         browser.settle(page)
