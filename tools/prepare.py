@@ -3,7 +3,7 @@
 MNIST's digits were scaled to fit into 20x20 pixels, keeping their shape, with grey edges where a
 pixel is partly ink, and placed so that their centre of mass is the centre of 28x28 pixels.
 Source: LeCun, Cortes and Burges, "The MNIST database". Where that leaves a choice (what is ink?),
-training images decided: docs/decisions/0009-any-picture.md.
+training images decided: docs/decisions/0008-any-picture.md.
 """
 
 import numpy as np
