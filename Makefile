@@ -25,10 +25,10 @@ compare: $(VENV)/.run        ## what changed from BASE to HEAD, and is it real: 
 page: $(VENV)/.run           ## write page/index.html: the run to look at, and a digit to draw
 	python -m tools.page
 
-test: $(VENV)/.dev           ## every test, about three minutes
+test: $(VENV)/.dev           ## every test, about eight minutes
 	python -m pytest
 
-unit: $(VENV)/.dev           ## the tests of single functions and stages, half a minute
+unit: $(VENV)/.dev           ## the tests of single functions, stages and tools, a minute
 	python -m pytest tests/unit
 
 check: $(VENV)/.dev          ## formatting, lint, types, the workflow
