@@ -3,6 +3,7 @@
 import signal
 import sys
 from collections.abc import Callable
+from io import TextIOWrapper
 from types import FrameType
 
 
@@ -13,8 +14,11 @@ class UserError(Exception):
 def run(main: Callable[[], None]) -> None:
     """Call `main`; show what a user can mend as a message on stderr and exit with 1.
 
-    Ctrl-C (SIGINT) exits with 130 and SIGTERM with 143: DVC would take 0 for done.
+    Ctrl-C (SIGINT) exits with 130 and SIGTERM with 143: DVC would take 0 for done. Each printed
+    line is out at once, into a pipe or a log too, so that a killed process has said what it did.
     """
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(line_buffering=True)
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     try:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import UserError, run
+from tests.unit import project
 
 
 @pytest.fixture(autouse=True)
@@ -39,3 +40,11 @@ def test_a_signal_is_not_success(number: signal.Signals, code: int) -> None:
     with pytest.raises(SystemExit) as end:
         run(lambda: signal.raise_signal(number))
     assert end.value.code == code
+
+
+def test_a_killed_process_has_said_what_it_did() -> None:
+    killed = (
+        "import os, signal; from stages.common.errors import run;"
+        "run(lambda: print('first') or os.kill(os.getpid(), signal.SIGKILL))"
+    )
+    assert project.python("-c", killed).stdout == "first\n"
