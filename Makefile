@@ -10,11 +10,13 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DELETE_ON_ERROR: # half an environment is none
 
-.PHONY: repro verify test unit check compare page bench clean
+.PHONY: repro install verify compare page test unit check bench clean help
 
 repro: $(VENV)/.run .dvc/tmp/site  ## run what is not up to date; show the metrics beside the committed ones
 	dvc repro
 	dvc metrics diff --all
+
+install: $(VENV)/.run .dvc/tmp/site  ## only what `repro` sets up first
 
 verify: $(VENV)/.run         ## run a commit afresh, elsewhere: is dvc.lock what comes out? make verify REV=v1.0
 	python -m tools.verify '$(REV)'
@@ -45,6 +47,9 @@ bench: $(VENV)/.dev repro    ## time and memory, beside the notebook's way of tr
 clean:                       ## remove the environment and caches; data, models and metrics stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help:                        ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | column -t -l 2 -s :
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -156,9 +156,9 @@ def predictions(outputs: LogProbabilities, labels: mnist.Labels) -> list[Predict
 def describe(metrics: dict[str, dict[str, float]], n: int) -> str:
     """The lines on the terminal: overall, then each digit."""
     overall = metrics["test"]["accuracy"]
-    lines = [f"Accuracy of the network on the {n:,} test images: {100 * overall:.1f} %"]
+    lines = [f"Accuracy of the network on the {n:,} test images: {100 * overall:.2f} %"]
     for digit, value in metrics["per_digit"].items():
-        lines.append(f"Accuracy of digit {digit} : {100 * value:.1f} %")
+        lines.append(f"Accuracy of digit {digit} : {100 * value:.2f} %")
     return "\n".join(lines)
 
 

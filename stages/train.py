@@ -75,7 +75,7 @@ def main() -> None:
     exact = numerics.pin()
     device = choose_device(p.device, exact=exact)
     images, labels = mnist.load(args.data, "train")
-    fingerprint = progress.fingerprint(
+    identity = progress.fingerprint(
         params={"model": config.model_dump(), "train": p.model_dump()},
         data=mnist.sha256(images.tobytes() + labels.tobytes()),
         device=str(device),
@@ -90,7 +90,7 @@ def main() -> None:
 
     history: list[History] = []
     try:
-        with progress.kept(args.progress, fingerprint) as kept, numerics.pool(workers) as pool:
+        with progress.kept(args.progress, identity) as kept, numerics.pool(workers) as pool:
             for epoch, tensors in enumerate(kept.epochs, start=1):
                 history += restore(tensors, network, optimizer)
                 files.write(args.history, files.canonical_csv(History, history))

@@ -80,7 +80,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.add_argument("--show", type=Path, metavar="DIR", help="save what the network saw there")
     parser.add_argument("--model", type=Path, default=Path("models/model.safetensors"))
-    parser.add_argument("--rev", help="take the weights of this commit, tag or branch")
+    parser.add_argument("--rev", help="take the weights of this commit, tag, branch or experiment")
     numerics.add_workers_option(parser)
     return parser.parse_args()
 
@@ -98,8 +98,8 @@ def load_revision(path: Path, rev: str) -> Network:
         content = dvc.api.read(str(path), rev=rev, mode="rb")
     except PathMissingError:
         raise UserError(
-            f"{path} of {rev}: in neither DVC's cache nor a remote;"
-            f" make it with `git checkout {rev}` and `dvc repro train`"
+            f"{path} of {rev}: in neither DVC's cache nor a remote; get it with `dvc pull` or"
+            " `dvc exp pull`, or check that revision out and make it with `dvc repro train`"
         ) from None
     except (DvcException, OSError) as error:
         raise UserError(f"{path} of {rev}: {error}") from None

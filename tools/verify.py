@@ -54,7 +54,10 @@ class Row(NamedTuple):
 
 def main() -> None:
     """Copy, run, compare, report."""
-    parser = ArgumentParser(description="Check the claim of a commit's dvc.lock on this machine.")
+    parser = ArgumentParser(
+        prog="python -m tools.verify",
+        description="Check the claim of a commit's dvc.lock on this machine.",
+    )
     parser.add_argument("revision", nargs="?", default="HEAD", help="commit, tag or branch")
     args = parser.parse_args()
     commit = resolve(args.revision)

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 import torch
 from pydantic import BaseModel, ValidationError
 from safetensors.torch import load_file
@@ -89,7 +90,7 @@ def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
         UserError: another process is training here, which the message names; or something in the
             folder is a link that leads out of the project.
     """
-    parent = os.getppid()
+    launchers = _launchers()
     folder.mkdir(parents=True, exist_ok=True)
     files.refuse_link_outside(folder / LOCK)
     with (folder / LOCK).open("a+", encoding="ascii") as lock:
@@ -108,9 +109,16 @@ def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
         if progress.epochs:
             print(f"Resuming after epoch {len(progress.epochs)}")
         yield progress
-        if os.getppid() == parent:  # else DVC was killed: nothing records the result, and
-            progress.clear()  # the next run takes it from here
+        # If DVC was killed meanwhile, nobody records the result: the next run takes it from here.
+        if _launchers() == launchers:
+            progress.clear()
         lock.truncate(0)
+
+
+def _launchers() -> list[int]:
+    """The processes that started this one: DVC, or a shell that DVC started. An orphan gets
+    another parent."""
+    return [process.pid for process in psutil.Process().parents()[:2]]
 
 
 def fingerprint(**inputs: object) -> dict[str, Any]:

@@ -31,6 +31,7 @@ def test_rev_takes_the_weights_of_that_revision(project: Project) -> None:
     lost = project.run(*PREDICT, "--rev=v1.0.0")
     assert lost.returncode == 1
     assert lost.stdout == (
-        "models/model.safetensors of v1.0.0: in neither DVC's cache nor a remote;"
-        " make it with `git checkout v1.0.0` and `dvc repro train`\n"
+        "models/model.safetensors of v1.0.0: in neither DVC's cache nor a remote; get it with"
+        " `dvc pull` or `dvc exp pull`, or check that revision out and make it with"
+        " `dvc repro train`\n"
     )

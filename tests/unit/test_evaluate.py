@@ -56,10 +56,10 @@ def test_predictions_are_a_row_an_image_with_the_probability_of_the_predicted_di
 
 def test_the_report_has_a_line_for_all_and_for_each_digit() -> None:
     assert evaluate.describe(evaluate.summarise(OUTPUTS, LABELS), 10_000).splitlines() == [
-        "Accuracy of the network on the 10,000 test images: 66.7 %",
-        "Accuracy of digit 3 : 75.0 %",
-        "Accuracy of digit 7 : 100.0 %",
-        "Accuracy of digit 9 : 0.0 %",
+        "Accuracy of the network on the 10,000 test images: 66.67 %",
+        "Accuracy of digit 3 : 75.00 %",
+        "Accuracy of digit 7 : 100.00 %",
+        "Accuracy of digit 9 : 0.00 %",
     ]
 
 

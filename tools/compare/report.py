@@ -118,7 +118,7 @@ def seeds_sentence(comparison: SeedComparison) -> str:
     )
     words = {"better": "Better", "worse": "Worse"}
     start = words.get(comparison.verdict, "No evidence of a difference")
-    end = "" if comparison.verdict in words else "; a change this small needs more seeds to see"
+    end = "" if comparison.verdict in words else "; so few seeds cannot tell it from luck"
     return f"{start}: mean accuracy {base} → {head}, Welch's t-test {p_equals(row.p)}{end}."
 
 

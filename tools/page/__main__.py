@@ -69,7 +69,9 @@ def main() -> None:
 def parse_arguments() -> Namespace:
     """The command line."""
     parser = ArgumentParser(prog="python -m tools.page", description="Write the page.")
-    parser.add_argument("page", type=Path, nargs="?", default=Path("page/index.html"))
+    parser.add_argument(
+        "page", type=Path, nargs="?", default=Path("page/index.html"), help="the file to write"
+    )
     return parser.parse_args()
 
 
