@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from ruamel.yaml import YAML
 from tests import tiny
 
 ROOT = Path(__file__).parents[2]
+DVC = Path(sys.executable).with_name("dvc")
 ENVIRONMENT = {
     **os.environ,
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
@@ -30,16 +32,19 @@ class Project:
 
     folder: Path
 
-    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a command, whatever its exit status; stdout and stderr come back together."""
-        places = {
+    def environment(self) -> dict[str, str]:
+        """The variables that commands see."""
+        return ENVIRONMENT | {
             "MNIST_DIR": str(self.folder.parent / "tiny"),
             "DVC_SITE_CACHE_DIR": str(self.folder.parent / "site"),  # goes with the folder
         }
+
+    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Run a command, whatever its exit status; stdout and stderr come back together."""
         return subprocess.run(
             command,
             cwd=self.folder,
-            env=ENVIRONMENT | places | variables,
+            env=self.environment() | variables,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -56,6 +61,30 @@ class Project:
         """`dvc repro`; the names of the stages that ran."""
         output = self("dvc", "repro")
         return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
+
+    def run_queue(self, jobs: int = 2) -> dict[str, str]:
+        """Let workers empty DVC's queue; how each experiment ended, by its name.
+
+        Their output goes nowhere: to read it to its end would be to wait for the workers, and DVC,
+        whose queue is in files, now and then loses the message that tells an idle one to leave."""
+        subprocess.run(
+            [DVC, "queue", "start", f"--jobs={jobs}"],
+            cwd=self.folder,
+            env=self.environment(),
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+        deadline = time.monotonic() + 600
+        try:
+            while time.monotonic() < deadline:
+                table = self("dvc", "queue", "status").split("\n\n")[0].splitlines()[1:]
+                ended = {row.split()[1]: row.split()[-1] for row in table}
+                if not {"Queued", "Running"} & set(ended.values()):
+                    return ended
+                time.sleep(1)
+            pytest.fail(f"the queue is not empty after ten minutes: {ended}")
+        finally:
+            self("dvc", "queue", "stop", "--kill")
 
     def set_param(self, group: str, key: str, value: object) -> None:
         """Change one value of params.yaml."""

@@ -2,9 +2,6 @@
 
 import json
 import shutil
-import time
-
-import pytest
 
 from tests.pipeline.conftest import Project
 
@@ -23,22 +20,6 @@ def state(project: Project) -> list[str]:
     """What a person can see of the workspace, the files of DVC and the experiments included."""
     commands = ["git status --short", "git diff", "git for-each-ref", "dvc status --json"]
     return [project(*command.split()) for command in commands]
-
-
-def run_queue(project: Project) -> dict[str, str]:
-    """Let two workers empty the queue; how each experiment ended, by its name."""
-    project("dvc", "queue", "start", "--jobs", "2")
-    deadline = time.monotonic() + 600
-    try:
-        while time.monotonic() < deadline:
-            table = project("dvc", "queue", "status").split("\n\n")[0].splitlines()[1:]
-            ended = {row.split()[1]: row.split()[-1] for row in table}
-            if not {"Queued", "Running"} & set(ended.values()):
-                return ended
-            time.sleep(1)
-        pytest.fail(f"the queue is not empty after ten minutes: {ended}")
-    finally:
-        project("dvc", "queue", "stop", "--kill")
 
 
 def test_an_experiment_changes_the_metrics_that_git_compares(project: Project) -> None:
@@ -95,7 +76,7 @@ def test_a_sweep_runs_the_queued_code_and_goes_on_after_a_failure(project: Proje
     (project.folder / "stages" / "train.py").write_text("raise SystemExit('the edited code')\n")
     shutil.rmtree(project.folder.parent / "tiny")
 
-    ended = run_queue(project)
+    ended = project.run_queue()
     good, bad = ("sweep-3", "sweep-4"), ("sweep-1", "sweep-2")
     assert ended == dict.fromkeys(good, "Success") | dict.fromkeys(bad, "Failed")
     for name in ended:
@@ -117,7 +98,7 @@ def test_every_way_to_run_gives_the_same_bytes(project: Project) -> None:
     project("dvc", "exp", "run", "--force", "--name", "aside", "--temp")
     project("dvc", "exp", "run", "--force", "--name", "queued-1", "--queue")
     project("dvc", "exp", "run", "--force", "--name", "queued-2", "--queue")
-    assert run_queue(project) == {"queued-1": "Success", "queued-2": "Success"}
+    assert project.run_queue() == {"queued-1": "Success", "queued-2": "Success"}
     experiments = references(project)
     assert set(experiments) == {"here", "aside", "queued-1", "queued-2"}
     for name, reference in experiments.items():  # HEAD is what `dvc repro` gave

@@ -16,10 +16,9 @@ import pytest
 
 from stages.common import mnist
 from tests import faults, tiny
-from tests.pipeline.conftest import ENVIRONMENT, Project
+from tests.pipeline.conftest import DVC, Project
 from tests.unit import project as stage
 
-DVC = Path(sys.executable).with_name("dvc")
 ARGUMENTS = stage.STAGES["train"]["cmd"].split()[3:]
 
 
@@ -139,7 +138,7 @@ def start_dvc(project: Project, shell: str = "/bin/sh") -> subprocess.Popen[str]
     return subprocess.Popen(
         [DVC, "repro", "--force", "--single-item", "train"],
         cwd=project.folder,
-        env=ENVIRONMENT | {"SHELL": shell},
+        env=project.environment() | {"SHELL": shell},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

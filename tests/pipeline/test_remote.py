@@ -32,9 +32,9 @@ class Person(Project):
 
     home: Path
 
-    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """As `Project.run`, with this person's settings of ssh and DVC."""
-        return super().run(*command, HOME=str(self.home), **variables)
+    def environment(self) -> dict[str, str]:
+        """Settings of ssh, git and DVC are this person's own."""
+        return super().environment() | {"HOME": str(self.home)}
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
         """Start a command as the first process of a group, so that all of it can be killed."""
@@ -107,7 +107,7 @@ def test_a_colleague_pulls_what_was_pushed_and_has_nothing_to_run(team: Team, bo
 def test_two_run_half_a_sweep_each_and_a_third_sees_all(team: Team, bob: Person) -> None:
     team.alice("dvc", "exp", "run", "--temp", "--name", "low", "-S", "train.lr=0.02")
     bob("dvc", "exp", "run", "--queue", "--name", "high", "-S", "train.lr=0.1")
-    bob("dvc", "exp", "run", "--run-all")
+    assert bob.run_queue(jobs=1) == {"high": "Success"}
     assert "'download' didn't change, skipping" in bob("dvc", "queue", "logs", "high")
     for person, name in ((team.alice, "low"), (bob, "high")):
         person("dvc", "exp", "push", "origin", name)
