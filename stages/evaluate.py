@@ -1,8 +1,8 @@
-"""Score the trained network on the 10,000 test images.
+"""Score the trained network on the 10,000 test images, and on the validation images if any.
 
 Reads the MNIST folder, the final weights and those after each epoch (each file says what
-network it holds), and the group `evaluate` of params.yaml. Writes metrics.json,
-predictions.csv, and epochs.csv with the scores after each epoch.
+network it holds), the group `evaluate` of params.yaml, and how many images `train` held out.
+Writes metrics.json, predictions.csv, and epochs.csv with the scores after each epoch.
 
     python -m stages.evaluate data/MNIST/raw models/model.safetensors models/checkpoints \\
         metrics/metrics.json metrics/predictions.csv metrics/epochs.csv
@@ -17,17 +17,26 @@ from typing import Annotated, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from stages.common import files, mnist, numerics, params, weights
 from stages.common.errors import UserError, run
 from stages.common.network import Network
 
 LogProbabilities = npt.NDArray[np.float32]  # (n, 10)
+Sets = dict[str, tuple[mnist.Images, mnist.Labels]]  # "test", and "validation" if there is one
+Metrics = dict[str, dict[str, float]]  # metrics.json
 
 
 class EvaluateParams(params.Params):
     batch_size: Annotated[int, Field(ge=1)]
+
+
+class HeldOutParams(params.Params):
+    """The one key of the group `train` that says which images are for validation."""
+
+    model_config = ConfigDict(extra="ignore")
+    validation_size: Annotated[int, Field(ge=0)]
 
 
 class Prediction(NamedTuple):
@@ -39,34 +48,39 @@ class Prediction(NamedTuple):
     confidence: float  # the probability that the network gives the predicted digit
 
 
-class Score(NamedTuple):
-    """A row of epochs.csv, on the test images."""
+class EpochScores(NamedTuple):
+    """A row of epochs.csv: on the test images, and on the validation images if there are any."""
 
     epoch: int
     loss: float
     accuracy: float
+    validation_loss: float | None
+    validation_accuracy: float | None
 
 
 def main() -> None:
     args = parse_arguments()
     p = params.load(args.params, "evaluate", EvaluateParams)
+    validation_size = params.load(args.params, "train", HeldOutParams).validation_size
     numerics.pin()
-    images, labels = mnist.load(args.data, "test")
+    sets = load_sets(args.data, validation_size)
 
     with numerics.pool(args.workers) as pool:
-        scores = []
+        epochs = []
         for path in list_checkpoints(args.checkpoints):
-            outputs = classify(weights.load(path), images, p.batch_size, pool)
-            scores.append(
-                Score(epoch_number(path), mean_loss(outputs, labels), accuracy(outputs, labels))
-            )
-        outputs = classify(weights.load(args.model), images, p.batch_size, pool)
+            outputs = classify_sets(weights.load(path), sets, p.batch_size, pool)
+            epochs.append(epoch_scores(epoch_number(path), summarise(outputs, sets)))
+        outputs = classify_sets(weights.load(args.model), sets, p.batch_size, pool)
 
-    metrics = summarise(outputs, labels)
-    files.write(args.epochs, files.canonical_csv(Score, scores))
-    files.write(args.predictions, files.canonical_csv(Prediction, predictions(outputs, labels)))
+    _, labels = sets["test"]
+    metrics = summarise(outputs, sets) | {"per_digit": per_digit(outputs["test"], labels)}
+    files.write(args.epochs, files.canonical_csv(EpochScores, epochs))
+    files.write(
+        args.predictions,
+        files.canonical_csv(Prediction, predictions(outputs["test"], labels)),
+    )
     files.write(args.metrics, files.canonical_json(metrics))
-    print(describe(metrics, len(labels)))
+    print(describe(metrics, sets))
 
 
 def parse_arguments() -> Namespace:
@@ -101,6 +115,23 @@ def epoch_number(checkpoint: Path) -> int:
     return int(checkpoint.stem.removeprefix("epoch-"))
 
 
+def load_sets(folder: Path, validation_size: int) -> Sets:
+    """The test images and labels, and those that were held out from training, if any."""
+    sets = {"test": mnist.load(folder, "test")}
+    if validation_size:
+        images, labels = mnist.load(folder, "train")
+        held_out = mnist.held_out(labels, validation_size)
+        sets["validation"] = images[held_out], labels[held_out]
+    return sets
+
+
+def classify_sets(
+    network: Network, sets: Sets, batch_size: int, pool: Executor
+) -> dict[str, LogProbabilities]:
+    """The network's output for each image of each set."""
+    return {name: classify(network, images, batch_size, pool) for name, (images, _) in sets.items()}
+
+
 def classify(
     network: Network, images: mnist.Images, batch_size: int, pool: Executor
 ) -> LogProbabilities:
@@ -128,19 +159,37 @@ def accuracy(outputs: LogProbabilities, labels: mnist.Labels) -> float:
     return int((outputs.argmax(axis=1) == labels).sum()) / len(labels)
 
 
-def summarise(outputs: LogProbabilities, labels: mnist.Labels) -> dict[str, dict[str, float]]:
-    """The content of metrics.json. A digit's accuracy is a fraction of all images of that digit."""
-    per_digit = {
-        str(digit): accuracy(outputs[labels == digit], labels[labels == digit])
-        for digit in np.unique(labels)
+def summarise(outputs: dict[str, LogProbabilities], sets: Sets) -> Metrics:
+    """Accuracy and loss on each set."""
+    return {
+        name: rounded(
+            {"accuracy": accuracy(outputs[name], labels), "loss": mean_loss(outputs[name], labels)}
+        )
+        for name, (_, labels) in sets.items()
     }
-    test = {"accuracy": accuracy(outputs, labels), "loss": mean_loss(outputs, labels)}
-    return {"test": rounded(test), "per_digit": rounded(per_digit)}
+
+
+def per_digit(outputs: LogProbabilities, labels: mnist.Labels) -> dict[str, float]:
+    """Each digit's accuracy, as a fraction of all images of that digit."""
+    return rounded(
+        {
+            str(digit): accuracy(outputs[labels == digit], labels[labels == digit])
+            for digit in np.unique(labels)
+        }
+    )
 
 
 def rounded(numbers: dict[str, float]) -> dict[str, float]:
     """Six decimals: more than 10,000 images can tell apart."""
     return {name: round(number, 6) for name, number in numbers.items()}
+
+
+def epoch_scores(epoch: int, metrics: Metrics) -> EpochScores:
+    """The row of an epoch."""
+    test, validation = metrics["test"], metrics.get("validation", {})
+    return EpochScores(
+        epoch, test["loss"], test["accuracy"], validation.get("loss"), validation.get("accuracy")
+    )
 
 
 def predictions(outputs: LogProbabilities, labels: mnist.Labels) -> list[Prediction]:
@@ -153,10 +202,13 @@ def predictions(outputs: LogProbabilities, labels: mnist.Labels) -> list[Predict
     ]
 
 
-def describe(metrics: dict[str, dict[str, float]], n: int) -> str:
-    """The lines on the terminal: overall, then each digit."""
-    overall = metrics["test"]["accuracy"]
-    lines = [f"Accuracy of the network on the {n:,} test images: {100 * overall:.2f} %"]
+def describe(metrics: Metrics, sets: Sets) -> str:
+    """The lines on the terminal: each set, then each digit."""
+    lines = [
+        f"Accuracy of the network on the {len(labels):,} {name} images:"
+        f" {100 * metrics[name]['accuracy']:.2f} %"
+        for name, (_, labels) in sets.items()
+    ]
     for digit, value in metrics["per_digit"].items():
         lines.append(f"Accuracy of digit {digit} : {100 * value:.2f} %")
     return "\n".join(lines)

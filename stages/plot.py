@@ -1,10 +1,10 @@
 """Draw what happened: the data, the training, the result and the mistakes.
 
-Reads the MNIST folder, history.csv, epochs.csv, predictions.csv, and the group `plot` of
-params.yaml. Writes PNG pictures into a folder.
+Reads the MNIST folder, the first images as training saw them, history.csv, epochs.csv,
+predictions.csv, and the group `plot` of params.yaml. Writes PNG pictures into a folder.
 
-    python -m stages.plot data/MNIST/raw metrics/history.csv metrics/epochs.csv \\
-        metrics/predictions.csv metrics/plots
+    python -m stages.plot data/MNIST/raw models/first_images.idx metrics/history.csv \\
+        metrics/epochs.csv metrics/predictions.csv metrics/plots
 """
 
 import io
@@ -30,11 +30,16 @@ from scipy.stats import binomtest
 from stages.common import files, mnist, params
 from stages.common.errors import UserError, run
 
-BLUE, RED, GREY = (
-    "#0072B2",
-    "#D55E00",
-    "#767676",
-)  # told apart by colour-blind readers (Okabe, Ito 2008)
+# Told apart by colour-blind readers (Okabe, Ito 2008).
+BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+
+# The columns that are read of each table.
+HISTORY = {"epoch": int, "step": int, "lr": float, "loss": float, "accuracy": float}
+EPOCHS = {
+    "epoch": int, "loss": float, "accuracy": float,
+    "validation_loss": float, "validation_accuracy": float,
+}  # fmt: skip
+PREDICTIONS = {"index": int, "label": int, "predicted": int, "confidence": float}
 
 
 class PlotParams(params.Params):
@@ -47,12 +52,10 @@ def main() -> None:
     p = params.load(args.params, "plot", PlotParams)
     train_images, _ = mnist.load(args.data, "train")
     test_images, _ = mnist.load(args.data, "test")
-    history = read_table(
-        args.history, {"epoch": int, "step": int, "loss": float, "accuracy": float}
-    )
-    epochs = read_table(args.epochs, {"epoch": int, "loss": float, "accuracy": float})
-    columns = {"index": int, "label": int, "predicted": int, "confidence": float}
-    predictions = read_table(args.predictions, columns)
+    original, augmented = read_first_images(args.first_images)
+    history = read_table(args.history, HISTORY)
+    epochs = read_table(args.epochs, EPOCHS)
+    predictions = read_table(args.predictions, PREDICTIONS)
 
     matplotlib.rcdefaults()  # not the user's matplotlibrc
     matplotlib.rc("axes", titlelocation="left")
@@ -65,6 +68,8 @@ def main() -> None:
         "predictions": first_predictions(test_images, predictions),
         "mistakes": mistakes(test_images, predictions, p.mistakes),
     }
+    if (augmented != original).any():
+        pictures["augmentation"] = augmentation(original, augmented)
     for name, figure in pictures.items():
         files.write(args.folder / f"{name}.png", encode_png(figure, p.dpi))
     print(f"{len(pictures)} pictures in {args.folder}")
@@ -73,12 +78,32 @@ def main() -> None:
 def parse_arguments() -> Namespace:
     parser = ArgumentParser(description="Draw what happened.")
     parser.add_argument("data", type=Path, help="the folder with the MNIST files")
+    parser.add_argument(
+        "first_images", type=Path, help="images as in the data and as training saw them, IDX"
+    )
     parser.add_argument("history", type=Path, help="loss and accuracy during training, CSV")
     parser.add_argument("epochs", type=Path, help="test scores after each epoch, CSV")
     parser.add_argument("predictions", type=Path, help="each test image's prediction, CSV")
     parser.add_argument("folder", type=Path, help="where the pictures go")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     return parser.parse_args()
+
+
+def read_first_images(path: Path) -> tuple[mnist.Images, mnist.Images]:
+    """The first images of training, (n, 28, 28), as in the data and as the network saw them.
+
+    Raises:
+        UserError: the file is missing or is not that.
+    """
+    try:
+        original, augmented = mnist.decode_idx(path.read_bytes())
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; make it with `dvc repro`") from None
+    except ValueError as error:
+        raise UserError(
+            f"{path}: not pairs of images ({error}); make it again with `dvc repro`"
+        ) from None
+    return original, augmented
 
 
 def read_table(path: Path, columns: dict[str, type]) -> pd.DataFrame:
@@ -102,12 +127,38 @@ def samples(images: mnist.Images) -> Figure:
     return image_grid(images[:50], [""] * 50, columns=10, heading="The first 50 training images")
 
 
+def augmentation(original: mnist.Images, augmented: mnist.Images) -> Figure:
+    """The first images of training (n, 28, 28) before and after their random transforms."""
+    figure = Figure(figsize=(9, 4.9), layout="constrained")
+    figure.suptitle(f"The first {len(original)} images of training")
+    pictures = (original, "in the data"), (augmented, "as the network saw them")
+    for axes, (images, title) in zip(figure.subplots(1, 2), pictures, strict=True):
+        axes.imshow(mosaic(images, columns=10), cmap="gray_r", vmin=0, vmax=255)
+        axes.set_title(title)
+        axes.set_axis_off()
+    return figure
+
+
+def mosaic(images: mnist.Images, columns: int) -> mnist.Images:
+    """Images (n, 28, 28) side by side in one, with no ink where the last row ends early."""
+    rows = -(-len(images) // columns)
+    tiles = np.zeros((rows * columns, mnist.SIZE, mnist.SIZE), np.uint8)
+    tiles[: len(images)] = images
+    grid = tiles.reshape(rows, columns, mnist.SIZE, mnist.SIZE).swapaxes(1, 2)
+    return grid.reshape(rows * mnist.SIZE, columns * mnist.SIZE)
+
+
 def training_curves(history: pd.DataFrame, epochs: pd.DataFrame) -> Figure:
-    """Loss and accuracy over the steps of training, and on the test images after each epoch."""
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    loss, accuracy = figure.subplots(1, 2)
+    """Loss and accuracy over the steps of training, and on the test and the validation images
+    after each epoch; below them the learning rate, if it varied."""
+    varied = history["lr"].nunique() > 1
+    figure = Figure(figsize=(9, 5.2 if varied else 3.4), layout="constrained")
+    panels = figure.subplot_mosaic(
+        [["loss", "accuracy"], ["lr", "lr"]] if varied else [["loss", "accuracy"]],
+        height_ratios=[2, 1] if varied else None,
+    )
     ends = history.groupby("epoch")["step"].max()  # the last step of each epoch
-    for axes, column in ((loss, "loss"), (accuracy, "accuracy")):
+    for column, axes in panels.items():
         axes.plot(
             history["step"],
             history[column],
@@ -115,12 +166,19 @@ def training_curves(history: pd.DataFrame, epochs: pd.DataFrame) -> Figure:
             color=BLUE,
             label="training, mean since the last point",
         )
-        axes.plot(
-            ends[epochs["epoch"]], epochs[column], "D", color=RED, label="test, after the epoch"
-        )
         for step in ends:
             axes.axvline(step, color=GREY, linewidth=0.5)
         axes.set_xlabel("Step (a grey line ends an epoch)")
+    loss, accuracy = panels["loss"], panels["accuracy"]
+    for axes, column in ((loss, "loss"), (accuracy, "accuracy")):
+        for prefix, name, marker, color in (
+            ("validation_", "validation", "s", GREEN),
+            ("", "test", "D", RED),
+        ):
+            values = epochs[prefix + column]
+            if values.notna().any():
+                label = f"{name}, after the epoch"
+                axes.plot(ends[epochs["epoch"]], values, marker, color=color, label=label)
     loss.set(title="Average loss per image", yscale="log")
     loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -132,6 +190,8 @@ def training_curves(history: pd.DataFrame, epochs: pd.DataFrame) -> Figure:
     )
     accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
     accuracy.yaxis.set_minor_formatter(NullFormatter())
+    if varied:
+        panels["lr"].set_title("Learning rate")
     return figure
 
 

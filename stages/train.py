@@ -1,14 +1,16 @@
 """Train the network on the 60,000 training images.
 
-Reads the MNIST folder and the groups `model` and `train` of params.yaml. Writes the weights
-after each epoch and at the end, and the history of loss and accuracy as it goes. What it
-keeps in the folder .progress lets it go on after the last finished epoch when it was killed.
+Reads the MNIST folder and the groups `model` and `train` of params.yaml. Writes the first images
+as the network sees them, the weights after each epoch and at the end, and the history of loss and
+accuracy as it goes. What it keeps in the folder .progress lets it go on after the last finished
+epoch when it was killed.
 
     python -m stages.train data/MNIST/raw models/model.safetensors models/checkpoints \\
-        metrics/history.csv .progress
+        models/first_images.idx metrics/history.csv .progress
 """
 
 import math
+import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -24,11 +26,12 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from stages.common import files, mnist, numerics, params, progress, weights
+from stages.common import augment, files, mnist, numerics, params, progress, weights
 from stages.common.errors import UserError, run
 from stages.common.network import Network, NetworkConfig
 
 CHECKPOINT = "epoch-{:02}.safetensors"
+SHOWN = 100  # images of the first batch, at most
 MOMENTUM = "momentum_buffer"  # its name in the state of torch.optim.SGD
 
 
@@ -36,7 +39,12 @@ class TrainParams(params.Params):
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Annotated[int, Field(ge=1, le=60_000)]
     lr: Annotated[float, Field(gt=0, title="learning rate")]
+    schedule: Literal["constant", "one_cycle"]
+    warmup: Annotated[float, Field(gt=0, lt=1)]  # fraction of all steps
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    augment: augment.Limits
+    validation_size: Annotated[int, Field(ge=0)]  # images
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     log_every: Annotated[int, Field(ge=1)]  # batches
     shards: Annotated[int, Field(ge=1)]
@@ -56,19 +64,22 @@ class StepResult(NamedTuple):
     loss: Tensor  # (), summed over the images
     correct: Tensor  # (), how many images were classified as labelled
     size: int  # images
+    lr: float
 
 
 class History(NamedTuple):
-    """A row of history.csv: the mean over the batches since the row before."""
+    """A row of history.csv: the mean loss and accuracy over the batches since the row before."""
 
     epoch: int
     batch: int  # in this epoch, from 1
     step: int  # in all epochs, from 1
+    lr: float  # of the last of the batches
     loss: float
     accuracy: float
 
 
 def main() -> None:
+    start = time.monotonic()
     args = parse_arguments()
     p = params.load(args.params, "train", TrainParams)
     config = params.load(args.params, "model", NetworkConfig)
@@ -80,13 +91,24 @@ def main() -> None:
         data=mnist.sha256(images.tobytes() + labels.tobytes()),
         device=str(device),
     )
+    held_out = mnist.held_out(labels, p.validation_size)
+    images, labels = images[~held_out], labels[~held_out]
 
     torch.manual_seed(p.seed)  # for the initial weights
     network = Network(config).to(device)
-    optimizer = torch.optim.SGD(network.parameters(), lr=p.lr, momentum=p.momentum)
+    optimizer = torch.optim.SGD(
+        network.parameters(), lr=p.lr, momentum=p.momentum, weight_decay=p.weight_decay
+    )
     x, y = to_tensors(images, labels, config, device)
     workers = min(args.workers, p.shards) if device.type == "cpu" else 1
     print(f"Training on {len(x):,} images ({device}, workers: {workers})")
+
+    steps = math.ceil(len(x) / p.batch_size)  # an epoch
+    rates = learning_rates(p.lr, p.schedule, p.warmup, p.epochs * steps)
+
+    first = shuffled(len(x), p.seed, epoch=1)[: min(p.batch_size, SHOWN)].to(device)
+    pair = torch.stack([x[first], augment.view(x, p.augment, p.seed, epoch=1)(first)])
+    files.write(args.first_images, mnist.encode_idx(to_pixels(pair, config)))
 
     history: list[History] = []
     try:
@@ -96,10 +118,13 @@ def main() -> None:
                 files.write(args.history, files.canonical_csv(History, history))
                 weights.save(args.checkpoints / CHECKPOINT.format(epoch), network)
             for epoch in range(len(kept.epochs) + 1, p.epochs + 1):
-                batches = torch.split(shuffled(len(x), p.seed, epoch).to(device), p.batch_size)
-                steps = train_epoch(network, optimizer, x, y, batches, p.shards, pool)
-                bar = tqdm(steps, f"Epoch {epoch}", len(batches), leave=False, disable=None)
-                for row in averages(bar, epoch, len(batches), p.log_every):
+                order = shuffled(len(x), p.seed, epoch).to(device)
+                view = augment.view(x, p.augment, p.seed, epoch)
+                epoch_rates = rates[(epoch - 1) * steps : epoch * steps]
+                batches = zip(torch.split(order, p.batch_size), epoch_rates, strict=True)
+                results = train_epoch(network, optimizer, view, y, batches, p.shards, pool)
+                bar = tqdm(results, f"Epoch {epoch}", steps, leave=False, disable=None)
+                for row in averages(bar, epoch, steps, p.log_every):
                     history.append(row)
                     files.write(args.history, files.canonical_csv(History, history))
                     tqdm.write(describe(row))
@@ -109,7 +134,7 @@ def main() -> None:
             weights.save(args.model, network)
     except FloatingPointError as error:
         raise UserError(f"{error}: lower train.lr ({p.lr})") from None
-    print("Training has finished")
+    print(f"Training has finished after {time.monotonic() - start:.1f} s")
 
 
 def parse_arguments() -> Namespace:
@@ -117,6 +142,9 @@ def parse_arguments() -> Namespace:
     parser.add_argument("data", type=Path, help="the folder with the MNIST files")
     parser.add_argument("model", type=Path, help="where the final weights go")
     parser.add_argument("checkpoints", type=Path, help="folder for the weights after each epoch")
+    parser.add_argument(
+        "first_images", type=Path, help="where the first images, as in the data and as seen, go"
+    )
     parser.add_argument("history", type=Path, help="where loss and accuracy go, as CSV")
     parser.add_argument("progress", type=Path, help="folder for what a killed run resumes from")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
@@ -153,18 +181,36 @@ def to_tensors(
     return normalised.to(device), torch.from_numpy(labels.astype(np.int64)).to(device)
 
 
+def to_pixels(images: Tensor, config: NetworkConfig) -> mnist.Images:
+    """Normalised images (..., 1, 28, 28) as they were, (..., 28, 28) uint8."""
+    pixels = 255 * (images.squeeze(-3) * config.std + config.mean)
+    return pixels.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
 def shuffled(n: int, seed: int, epoch: int) -> Tensor:
     """A permutation of 0 to n-1 that depends on (seed, epoch) alone, not on what ran before."""
-    (state,) = np.random.SeedSequence([seed, epoch]).generate_state(1)
-    return torch.randperm(n, generator=torch.Generator().manual_seed(int(state)))
+    return torch.randperm(n, generator=numerics.generator(seed, epoch))
+
+
+def learning_rates(
+    peak: float, schedule: Literal["constant", "one_cycle"], warmup: float, steps: int
+) -> list[float]:
+    """The learning rate of each step. `one_cycle`: in a line up to the peak during the fraction
+    `warmup` of the steps, in another down to 0 (Smith and Topin 2017, arXiv 1708.07120)."""
+    if schedule == "constant":
+        return [peak] * steps
+    rise = warmup * steps
+    return [
+        peak * min((step + 1) / rise, 1, (steps - step) / (steps - rise)) for step in range(steps)
+    ]
 
 
 def train_epoch(
     network: Network,
     optimizer: torch.optim.Optimizer,
-    images: Tensor,  # (n, 1, 28, 28)
+    view: augment.View,
     labels: Tensor,  # (n,)
-    batches: Iterable[Tensor],  # indices of the images of each batch
+    batches: Iterable[tuple[Tensor, float]],  # indices of the images, learning rate
     shards: int,
     pool: Executor,
 ) -> Iterator[StepResult]:
@@ -173,8 +219,10 @@ def train_epoch(
     A batch is cut into `shards` parts, the pool computes the gradient of each, and they are
     added in the order of the shards: the sum has the same bits however many threads there are.
     """
-    for batch in batches:
-        part = partial(shard_sums, network, images, labels, len(batch))
+    (settings,) = optimizer.param_groups
+    for batch, lr in batches:
+        settings["lr"] = lr
+        part = partial(shard_sums, network, view, labels, len(batch))
         parts = pool.map(part, batch.tensor_split(shards))
         # A row of `parts` is a shard, a column is one sum over the batch.
         loss, correct, *gradients = [
@@ -183,16 +231,16 @@ def train_epoch(
         for parameter, gradient in zip(network.parameters(), gradients, strict=True):
             parameter.grad = gradient
         optimizer.step()
-        yield StepResult(loss, correct, len(batch))
+        yield StepResult(loss, correct, len(batch), lr)
 
 
 def shard_sums(
-    network: Network, images: Tensor, labels: Tensor, batch_size: int, shard: Tensor
+    network: Network, view: augment.View, labels: Tensor, batch_size: int, shard: Tensor
 ) -> list[Tensor]:
     """The part that the images with the indices `shard` add to their batch: the sum of their
     losses, how many are classified as labelled, and the gradient of the batch's mean loss."""
     expected = labels[shard]
-    log_probabilities = network(images[shard])
+    log_probabilities = network(view(shard))
     loss = F.nll_loss(log_probabilities, expected, reduction="sum")
     gradients = torch.autograd.grad(loss / batch_size, list(network.parameters()))
     correct = (log_probabilities.argmax(dim=1) == expected).sum()
@@ -218,7 +266,8 @@ def averages(
         size = sum(step.size for _, step in window)
         last, _ = window[-1]
         total = (epoch - 1) * steps_per_epoch + last
-        yield History(epoch, last, total, math.fsum(losses) / size, sum(correct) / size)
+        loss, accuracy = math.fsum(losses) / size, sum(correct) / size
+        yield History(epoch, last, total, window[-1][1].lr, loss, accuracy)
 
 
 def snapshot(
@@ -242,8 +291,8 @@ def restore(
         velocity = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
         optimizer.state[parameter][MOMENTUM] = velocity
     return [
-        History(int(epoch), int(batch), int(step), loss, accuracy)
-        for epoch, batch, step, loss, accuracy in tensors["history"].tolist()
+        History(int(epoch), int(batch), int(step), *numbers)
+        for epoch, batch, step, *numbers in tensors["history"].tolist()
     ]
 
 

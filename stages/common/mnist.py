@@ -49,6 +49,28 @@ def load(folder: Path, split: Literal["train", "test"]) -> tuple[Images, Labels]
     return images, labels
 
 
+def held_out(labels: Labels, size: int) -> npt.NDArray[np.bool_]:
+    """Which of the images with these labels, (n,), are held out for validation: always the same
+    `size` of them, each digit as often as in all (rounded by largest remainder).
+
+    Raises:
+        UserError: nothing would be left to train on.
+    """
+    if size >= len(labels):
+        raise UserError(
+            f"params.yaml: train.validation_size: must be less than {len(labels)}, the number of"
+            f" training images (got {size})"
+        )
+    shares = np.bincount(labels, minlength=CLASSES) * size / len(labels)
+    counts = np.floor(shares).astype(int)
+    counts[np.argsort(counts - shares, kind="stable")[: size - counts.sum()]] += 1
+    random = np.random.default_rng(0)
+    chosen = np.zeros(len(labels), dtype=bool)
+    for digit, count in enumerate(counts):
+        chosen[random.permutation(np.flatnonzero(labels == digit))[:count]] = True
+    return chosen
+
+
 def normalise(images: Images, mean: float, std: float) -> npt.NDArray[np.float32]:
     """Scale pixels to [0, 1], subtract `mean`, divide by `std`: (n, 28, 28) to (n, 1, 28, 28)."""
     scaled = images[:, np.newaxis].astype(np.float32)

@@ -11,6 +11,7 @@ from argparse import ArgumentParser, ArgumentTypeError
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 
 SETTINGS = {
@@ -68,6 +69,13 @@ def _cores() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not Linux
         return os.cpu_count() or 1
+
+
+def generator(*entropy: int) -> torch.Generator:
+    """Random numbers that depend on the `entropy` alone, such as (seed, epoch), not on what ran
+    before: after a kill there is no state to restore."""
+    (state,) = np.random.SeedSequence(entropy).generate_state(1)
+    return torch.Generator().manual_seed(int(state))
 
 
 def pool(workers: int) -> ThreadPoolExecutor:

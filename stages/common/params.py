@@ -1,9 +1,10 @@
 """A group of params.yaml as a validated object; a mistake in it as one clear line."""
 
 import re
+from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
@@ -63,13 +64,25 @@ def _line(error: MarkedYAMLError) -> int | str:
 
 def _describe(problem: ErrorDetails, group: str, model: type[Params]) -> str:
     """One of pydantic's error entries in the words of the parameter file."""
-    key = ".".join([group, *map(str, problem["loc"])])
+    *outer, name = map(str, problem["loc"])
+    key = ".".join([group, *outer, name])
     if problem["type"] == "missing":
         return f"{key}: missing key"
+    if problem["type"] == "model_type":
+        allowed = ", ".join(_inner(model, [*outer, name]).model_fields)
+        return f"{key}: must hold {allowed} (got {problem['input']!r})"
     if problem["type"] == "extra_forbidden":
-        return f"{key}: unknown key; {_suggestion(str(problem['loc'][-1]), group, model)}"
+        suggestion = _suggestion(name, ".".join([group, *outer]), _inner(model, outer))
+        return f"{key}: unknown key; {suggestion}"
     message = re.sub(r"^\w+ should", "must", problem["msg"].removeprefix("Value error, "))
     return f"{key}: {message} (got {problem['input']!r})"
+
+
+def _inner(model: type[Params], names: Sequence[str]) -> type[Params]:
+    """The class of a group within a group."""
+    for name in names:
+        model = cast(type[Params], model.model_fields[name].annotation)
+    return model
 
 
 def _suggestion(unknown: str, group: str, model: type[Params]) -> str:

@@ -34,7 +34,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def remove_outputs(folder: Path) -> None:
     """As DVC does before it runs the stage."""
-    for name in ("models/model.safetensors", "metrics/history.csv"):
+    for name in ("models/model.safetensors", "models/first_images.idx", "metrics/history.csv"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "models/checkpoints", ignore_errors=True)
 
@@ -55,7 +55,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     tiny.write(folder / stage.DATA)
     train = {"epochs": 2, "batch_size": 20, "lr": 0.05, "log_every": 30}
-    stage.write_params(folder, train=train)
+    stage.write_params(folder, train=train | tiny.RECIPE)
     finish(folder)
     return folder
 

@@ -14,6 +14,7 @@ OUTPUTS = [
     "data/MNIST/raw/",
     "metrics/history.csv",
     "models/checkpoints/",
+    "models/first_images.idx",
     "models/model.safetensors",
     "metrics/epochs.csv",
     "metrics/metrics.json",
@@ -37,7 +38,9 @@ def answers(output: str) -> dict[str, str]:
 
 def change_the_order_of_the_images(project: Project) -> None:
     """Commit another constant in train, with the lock as it was."""
-    replace(project.folder / "stages/train.py", "[seed, epoch]", "[seed, epoch, 1]")
+    replace(
+        project.folder / "stages/train.py", "generator(seed, epoch)", "generator(seed, epoch, 1)"
+    )
     project("git", "commit", "--quiet", "--all", "--message=another order, the old lock")
 
 
@@ -56,7 +59,7 @@ def test_a_revision_is_verified_with_the_data_and_without_the_code_of_the_worksp
     assert "Note: the committed files are verified, not the workspace's changes" in process.stdout
     assert f"(last source: MNIST_DIR={project.folder}/data/MNIST/raw)" in process.stdout
     assert answers(process.stdout) == dict.fromkeys(OUTPUTS, "yes")
-    assert "All 8 artifacts are the same" in process.stdout
+    assert "All 9 artifacts are the same" in process.stdout
     assert re.search(r"^CPU: .+, \d+ cores$", process.stdout, re.MULTILINE)
     build = r"^PyTorch 2\.13\.\S+, running AVX2 code; Python 3"
     assert re.search(build, process.stdout, re.MULTILINE)
@@ -79,7 +82,7 @@ def test_a_constant_that_the_lock_does_not_know_of_shows(project: Project) -> No
         "epoch-02.safetensors": "NO",
         "training_curves.png": "NO",
     }
-    assert "7 of 8 artifacts differ" in process.stdout
+    assert "8 of 9 artifacts differ" in process.stdout
 
 
 def test_an_earlier_run_of_the_same_code_does_not_answer_for_this_one(

@@ -6,8 +6,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from stages.common import params
+from stages.evaluate import HeldOutParams
 from tests.unit import project
 from tests.unit.project import DVC, GROUPS, ROOT, STAGES
+
+CLASSES: dict[str, type[params.Params]] = {**GROUPS, "train.validation_size": HeldOutParams}
 
 each_stage = pytest.mark.parametrize("stage", STAGES)
 
@@ -72,7 +76,13 @@ def test_a_stage_declares_the_groups_of_params_that_it_loads(stage: str) -> None
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "params.load"
     ]
     loaded = {ast.literal_eval(call.args[1]): ast.unparse(call.args[2]) for call in calls}
-    assert loaded == {name: GROUPS[name].__name__ for name in STAGES[stage]["params"]}
+    assert loaded == {
+        name.partition(".")[0]: CLASSES[name].__name__ for name in STAGES[stage]["params"]
+    }
+
+
+def test_evaluate_reads_one_key_of_the_group_train() -> None:
+    assert list(HeldOutParams.model_fields) == ["validation_size"]
 
 
 def test_every_input_is_an_output_of_another_stage() -> None:

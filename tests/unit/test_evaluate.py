@@ -26,6 +26,8 @@ def outputs(*predicted: tuple[int, float]) -> evaluate.LogProbabilities:
 
 
 LABELS = np.array([3, 3, 3, 3, 7, 9], np.uint8)
+IMAGES = np.zeros((6, 28, 28), np.uint8)
+SETS = {"test": (IMAGES, LABELS), "validation": (IMAGES[:3], LABELS[:3])}
 OUTPUTS = outputs((3, 0.5), (3, 0.8), (3, 0.9), (8, 0.91), (7, 0.64), (4, 0.55))
 
 
@@ -40,9 +42,21 @@ def test_loss_is_the_mean_over_the_images_of_the_true_labels_negative_log() -> N
 
 
 def test_a_digits_accuracy_is_a_fraction_of_that_digits_images() -> None:
-    summary = evaluate.summarise(OUTPUTS, LABELS)
-    assert summary["per_digit"] == {"3": 0.75, "7": 1.0, "9": 0.0}
-    assert summary["test"]["accuracy"] == 0.666667
+    assert evaluate.per_digit(OUTPUTS, LABELS) == {"3": 0.75, "7": 1.0, "9": 0.0}
+
+
+def test_each_set_is_summarised_with_six_decimals() -> None:
+    outputs = {"test": OUTPUTS, "validation": OUTPUTS[:3]}
+    metrics = evaluate.summarise(outputs, SETS)
+    assert metrics["test"]["accuracy"] == 0.666667
+    assert metrics["validation"] == {"accuracy": 1.0, "loss": 0.340550}
+
+
+def test_the_row_of_an_epoch_has_empty_cells_without_validation() -> None:
+    test, validation = {"accuracy": 0.5, "loss": 0.7}, {"accuracy": 0.4, "loss": 0.8}
+    assert evaluate.epoch_scores(3, {"test": test}) == (3, 0.7, 0.5, None, None)
+    both = {"test": test, "validation": validation}
+    assert evaluate.epoch_scores(3, both) == (3, 0.7, 0.5, 0.8, 0.4)
 
 
 def test_predictions_are_a_row_an_image_with_the_probability_of_the_predicted_digit() -> None:
@@ -55,8 +69,14 @@ def test_predictions_are_a_row_an_image_with_the_probability_of_the_predicted_di
 
 
 def test_the_report_has_a_line_for_all_and_for_each_digit() -> None:
-    assert evaluate.describe(evaluate.summarise(OUTPUTS, LABELS), 10_000).splitlines() == [
-        "Accuracy of the network on the 10,000 test images: 66.67 %",
+    metrics = {
+        "test": {"accuracy": 0.66666},
+        "validation": {"accuracy": 1.0},
+        "per_digit": {"3": 0.75, "7": 1.0, "9": 0.0},
+    }
+    assert evaluate.describe(metrics, SETS).splitlines() == [
+        "Accuracy of the network on the 6 test images: 66.67 %",
+        "Accuracy of the network on the 3 validation images: 100.00 %",
         "Accuracy of digit 3 : 75.00 %",
         "Accuracy of digit 7 : 100.00 %",
         "Accuracy of digit 9 : 0.00 %",
@@ -107,10 +127,31 @@ def test_main_writes_a_prediction_for_each_image(evaluated: Path) -> None:
 def test_main_scores_the_weights_after_each_epoch(evaluated: Path) -> None:
     scores = pd.read_csv(evaluated / "metrics/epochs.csv")
     metrics = json.loads((evaluated / "metrics/metrics.json").read_text())
-    assert list(scores.columns) == ["epoch", "loss", "accuracy"]
+    assert list(scores.columns) == [
+        "epoch", "loss", "accuracy", "validation_loss", "validation_accuracy",
+    ]  # fmt: skip
+    assert scores[["validation_loss", "validation_accuracy"]].isna().all(axis=None)
     assert scores["epoch"].tolist() == [1, 2]
     assert scores["loss"][1] < scores["loss"][0]
-    assert scores.iloc[-1].to_dict() == {"epoch": 2, **metrics["test"]}
+    assert scores.iloc[-1][["loss", "accuracy"]].to_dict() == metrics["test"]
+
+
+def test_main_scores_the_held_out_images_too(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    project.write_params(
+        workspace, train={"epochs": 2, "batch_size": 20, "lr": 0.01, "validation_size": 100}
+    )
+    project.run(workspace, "train")
+    project.run(workspace, "evaluate")
+    metrics = json.loads((workspace / "metrics/metrics.json").read_text())
+    assert metrics.keys() == {"test", "per_digit", "validation"}
+    last = pd.read_csv(workspace / "metrics/epochs.csv").iloc[-1]
+    assert metrics["validation"] == {
+        "accuracy": last["validation_accuracy"], "loss": last["validation_loss"],
+    }  # fmt: skip
+    assert (metrics["validation"]["accuracy"] * 100) % 1 == pytest.approx(0)
+    assert "on the 100 validation images: " in capsys.readouterr().out
 
 
 def test_one_worker_gives_the_same_files_as_two(evaluated: Path, copied: Path) -> None:

@@ -180,3 +180,29 @@ def test_normalise_scales_then_subtracts_the_mean_then_divides() -> None:
         normalised[0, 0, 0, :3], [-0.4242129, 0.2249270, 2.8214865], rtol=1e-6
     )
     assert np.all(normalised[1] == normalised[0, 0, 0, 0])
+
+
+def test_held_out_images_are_always_the_same_and_each_digit_has_its_share() -> None:
+    labels = np.repeat(np.arange(10, dtype=np.uint8), range(60, 160, 10))  # 1,050
+    chosen = mnist.held_out(labels, 200)
+    assert chosen.sum() == 200
+    np.testing.assert_array_equal(chosen, mnist.held_out(labels, 200))
+    shares = np.bincount(labels) * 200 / len(labels)
+    assert (abs(np.bincount(labels[chosen]) - shares) < 1).all()
+
+
+def test_held_out_images_are_from_all_over_the_file() -> None:
+    labels = np.tile(np.arange(10, dtype=np.uint8), 100)
+    (chosen,) = np.nonzero(mnist.held_out(labels, 100))
+    assert abs(chosen.mean() - 500) < 100
+
+
+@pytest.mark.parametrize("size", [0, 1, 99])
+def test_as_many_are_held_out_as_asked_for(size: int) -> None:
+    labels = np.array([3] * 60 + [5] * 40, np.uint8)
+    assert mnist.held_out(labels, size).sum() == size
+
+
+def test_something_is_left_to_train_on() -> None:
+    with pytest.raises(UserError, match=r"validation_size: must be less than 100, .* \(got 100\)$"):
+        mnist.held_out(np.zeros(100, np.uint8), 100)

@@ -25,6 +25,44 @@ MISTAKES = [  # what params.yaml says, what it says instead, the message
     ("epochs: 5", "epochs: 0", "train.epochs: must be greater than or equal to 1 (got 0)"),
     ("device: cpu", "device: gpu", "train.device: must be 'cpu', 'cuda' or 'auto' (got 'gpu')"),
     ("shards: 2", "shards: 51", "train.shards: must be at most train.batch_size, 50 (got 51)"),
+    (
+        "schedule: constant",
+        "schedule: cosine",
+        "train.schedule: must be 'constant' or 'one_cycle' (got 'cosine')",
+    ),
+    ("warmup: 0.2", "warmup: 1", "train.warmup: must be less than 1 (got 1)"),
+    (
+        "weight_decay: 0",
+        "weight_decay: -1",
+        "train.weight_decay: must be greater than or equal to 0 (got -1)",
+    ),
+    (
+        "validation_size: 0",
+        "validation_size: -1",
+        "train.validation_size: must be greater than or equal to 0 (got -1)",
+    ),
+    (
+        "degrees: 0",
+        "degrees: 181",
+        "train.augment.degrees: must be less than or equal to 180 (got 181)",
+    ),
+    ("scale: 0", "scale: 1", "train.augment.scale: must be less than 1 (got 1)"),
+    ("    scale: 0\n", "", "train.augment.scale: missing key"),
+    (
+        "scale: 0",
+        "scale: 0\n    degree: 1",
+        "train.augment.degree: unknown key; did you mean train.augment.degrees?",
+    ),
+    (
+        "scale: 0",
+        "scale: 0\n    xyz: 1",
+        "train.augment.xyz: unknown key; allowed are degrees, translate, scale, shear",
+    ),
+    (
+        "  augment:\n    degrees: 0\n    translate: 0\n    scale: 0\n    shear: 0\n",
+        "  augment: none\n",
+        "train.augment: must hold degrees, translate, scale, shear (got 'none')",
+    ),
     ("  seed: 42\n", "", "train.seed: missing key"),
     ("seed: 42", "seed: 42\n  speed: 1", "train.speed: unknown key; did you mean train.seed?"),
     (
@@ -123,12 +161,12 @@ def test_an_absent_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_several_mistakes_are_a_line_each(tmp_path: Path) -> None:
-    project.write_params(tmp_path, train={"lr": -1, "seed": "x", "warmup": 3})
+    project.write_params(tmp_path, train={"lr": -1, "seed": "x", "wings": 3})
     path = tmp_path / "params.yaml"
     assert load_error(path, "train").splitlines() == [
         f"{path}: train.lr: must be greater than 0 (got -1)",
         f"{path}: train.seed: must be a valid integer (got 'x')",
-        f"{path}: train.warmup: unknown key; allowed are {', '.join(TrainParams.model_fields)}",
+        f"{path}: train.wings: unknown key; allowed are {', '.join(TrainParams.model_fields)}",
     ]
 
 

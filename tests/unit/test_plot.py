@@ -1,4 +1,5 @@
 import io
+import re
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from matplotlib.text import Text
 from PIL import Image
 
 from stages import plot
+from stages.common import mnist
 from stages.common.errors import UserError
 from tests import tiny
 from tests.unit import project
@@ -111,17 +113,84 @@ def test_the_curves_put_the_test_scores_at_the_last_step_of_their_epoch() -> Non
         {
             "epoch": [1, 1, 2, 2],
             "step": [2, 3, 5, 6],
+            "lr": [0.1, 0.1, 0.1, 0.1],
             "loss": [2.0, 1.0, 0.5, 0.4],
             "accuracy": [0.2, 0.5, 0.8, 0.9],
         }
     )
-    epochs = pd.DataFrame({"epoch": [1, 2], "loss": [0.9, 0.3], "accuracy": [0.6, 0.95]})
+    epochs = pd.DataFrame(
+        {"epoch": [1, 2], "loss": [0.9, 0.3], "accuracy": [0.6, 0.95]}
+        | {"validation_loss": [np.nan, np.nan], "validation_accuracy": [np.nan, np.nan]}
+    )
     for axes, column in zip(
         plot.training_curves(history, epochs).axes, ("loss", "accuracy"), strict=True
     ):
-        training, test, *_ = (line.get_xydata() for line in axes.lines)
-        np.testing.assert_array_equal(training, history[["step", column]])
-        np.testing.assert_array_equal(test, [[3, epochs[column][0]], [6, epochs[column][1]]])
+        lines = {str(line.get_label()): line.get_xydata() for line in axes.lines}
+        np.testing.assert_array_equal(
+            lines["training, mean since the last point"], history[["step", column]]
+        )
+        np.testing.assert_array_equal(
+            lines["test, after the epoch"], [[3, epochs[column][0]], [6, epochs[column][1]]]
+        )
+        assert "validation, after the epoch" not in lines
+
+
+def test_the_curves_show_validation_scores_and_a_learning_rate_that_varies() -> None:
+    history = pd.DataFrame(
+        {
+            "epoch": [1, 2],
+            "step": [3, 6],
+            "lr": [0.2, 0.1],
+            "loss": [2.0, 1.0],
+            "accuracy": [0.2, 0.5],
+        }
+    )
+    epochs = pd.DataFrame(
+        {"epoch": [1, 2], "loss": [0.9, 0.3], "accuracy": [0.6, 0.95]}
+        | {"validation_loss": [0.8, 0.2], "validation_accuracy": [0.5, 0.75]}
+    )
+    loss, accuracy, lr = plot.training_curves(history, epochs).axes
+    for axes, scores in ((loss, [0.8, 0.2]), (accuracy, [0.5, 0.75])):
+        (shown,) = [
+            line for line in axes.lines if line.get_label() == "validation, after the epoch"
+        ]
+        np.testing.assert_array_equal(shown.get_xydata(), [[3, scores[0]], [6, scores[1]]])
+    assert lr.get_title(loc="left") == "Learning rate"
+    np.testing.assert_array_equal(lr.lines[0].get_xydata(), [[3, 0.2], [6, 0.1]])
+
+
+def test_augmented_images_are_drawn_beside_the_original_ones() -> None:
+    before, after = plot.augmentation(IMAGES[:3], IMAGES[3:]).axes
+    for axes, images in ((before, IMAGES[:3]), (after, IMAGES[3:])):
+        shown = np.asarray(axes.images[0].get_array())
+        np.testing.assert_array_equal(shown, plot.mosaic(images, columns=10))
+
+
+def test_a_mosaic_is_filled_row_by_row() -> None:
+    picture = plot.mosaic(IMAGES, columns=4)
+    np.testing.assert_array_equal(picture[:28], np.concatenate(list(IMAGES[:4]), axis=1))
+    np.testing.assert_array_equal(picture[28:, :56], np.concatenate(list(IMAGES[4:]), axis=1))
+    assert picture.shape == (56, 112)
+    assert not picture[28:, 56:].any()
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "not found; make it with `dvc repro`"),
+        (b"", "not pairs of images (empty); make it again with `dvc repro`"),
+        (mnist.encode_idx(np.zeros((3, 1, 28, 28), np.uint8)), "not pairs of images (too many"),
+    ],
+)
+def test_first_images_that_cannot_be_read_are_one_line(
+    copied: Path, content: bytes | None, message: str
+) -> None:
+    path = Path("models/first_images.idx")
+    (copied / path).unlink()
+    if content is not None:
+        (copied / path).write_bytes(content)
+    with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {message}')}"):
+        project.run(copied, "plot")
 
 
 def test_a_network_without_mistakes_can_be_drawn() -> None:
@@ -149,8 +218,8 @@ def test_a_missing_table_is_named(copied: Path, table: str) -> None:
         b"\xff\xfe\0",
         b"a,b\n1,2\n",
         b"a,b\n1,2,3\n4\n1,2,3,4\n",
-        b"epoch,step,loss,accuracy,index,label,predicted,confidence\nx,x,x,x,x,x,x,x\n",
-        b"epoch,step,loss,accuracy,index,label,predicted,confidence\n,,,,,,,\n",
+        b"epoch,step,lr,loss,accuracy,validation_loss,validation_accuracy,index,label,predicted,confidence\nx,x,x,x,x,x,x,x,x,x,x\n",
+        b"epoch,step,lr,loss,accuracy,validation_loss,validation_accuracy,index,label,predicted,confidence\n,,,,,,,,,,\n",
     ],
 )
 def test_a_broken_table_is_one_line_that_names_it(copied: Path, table: str, content: bytes) -> None:

@@ -13,6 +13,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8").splitlines()
 
 def test_every_parameter_has_a_row_with_its_default() -> None:
     params = YAML(typ="safe").load(ROOT / "params.yaml")
+    params["train"] |= {f"augment.{k}": v for k, v in params["train"].pop("augment").items()}
     for group, values in params.items():
         for key, value in values.items():
             (row,) = [line for line in README if line.startswith(f"| `{group}.{key}` |")]

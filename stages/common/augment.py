@@ -1,0 +1,67 @@
+"""Augmentation: in each epoch, each training image is turned, moved, scaled and sheared anew."""
+
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor
+from torch.nn import functional as F
+
+from stages.common import numerics
+from stages.common.mnist import SIZE
+from stages.common.params import Params
+
+
+class Limits(Params):
+    """The group `train.augment`: how far an image may change, either way. With zeros it stays."""
+
+    degrees: Annotated[float, Field(ge=0, le=180)]  # of rotation
+    translate: Annotated[float, Field(ge=0, le=SIZE)]  # pixels
+    scale: Annotated[float, Field(ge=0, lt=1)]  # 0.1 is from 0.9 to 1.1 times the size
+    shear: Annotated[float, Field(ge=0, lt=90)]  # degrees
+
+
+View = Callable[[Tensor], Tensor]  # indices (k,) to images (k, 1, 28, 28), as the network sees them
+
+
+def view(images: Tensor, limits: Limits, seed: int, epoch: int) -> View:
+    """How the network sees the `images`, (n, 1, 28, 28), in an epoch. It depends on the arguments
+    alone, whichever images are asked for, in whatever order."""
+    if not any(limits.model_dump().values()):
+        return images.__getitem__
+    matrices = random_matrices(len(images), limits, numerics.generator(seed, epoch, 1))
+    return partial(_transformed, images, matrices.to(images.device))
+
+
+def random_matrices(n: int, limits: Limits, generator: torch.Generator) -> Tensor:
+    """For each of `n` images, where each pixel of the new image lies in the old one: affine maps
+    (n, 2, 3) of (x, y, 1), where x and y go from -1 to 1 over the image. All within the limits are
+    equally likely."""
+    within = 2 * torch.rand(5, n, generator=generator) - 1
+    angle = torch.deg2rad(limits.degrees * within[0])
+    slope = torch.tan(torch.deg2rad(limits.shear * within[1]))
+    size = 1 + limits.scale * within[2]
+    x, y = limits.translate * 2 / SIZE * within[3:]
+    cos, sin = torch.cos(angle) / size, torch.sin(angle) / size
+    # A rotation, shrunk, times the shear [[1, slope], [0, 1]].
+    rows = [cos, cos * slope - sin, x, sin, sin * slope + cos, y]
+    return torch.stack(rows, dim=1).view(n, 2, 3)
+
+
+def _transformed(images: Tensor, matrices: Tensor, indices: Tensor) -> Tensor:
+    chosen = images[indices]  # (k, 1, 28, 28)
+    # What torch.nn.functional.affine_grid computes, a tenth of its time: one matrix product.
+    places = matrices[indices].view(-1, 3) @ _pixels(images.device)
+    grid = places.view(-1, 2, SIZE, SIZE).permute(0, 2, 3, 1)  # (k, 28, 28, 2)
+    # What comes from beyond the edge is like the edge; 0 would be grey, as pixels are normalised.
+    return F.grid_sample(chosen, grid, padding_mode="border", align_corners=False)
+
+
+@cache
+def _pixels(device: torch.device) -> Tensor:
+    """(x, y, 1) of the centre of each pixel, (3, 784), row by row."""
+    centres = (2 * torch.arange(SIZE, device=device) + 1) / SIZE - 1
+    y, x = torch.meshgrid(centres, centres, indexing="ij")
+    return torch.stack([x.flatten(), y.flatten(), torch.ones_like(x).flatten()])
