@@ -5,12 +5,17 @@ BASE   ?= HEAD
 HEAD   ?= workspace
 REV    ?= HEAD
 
+# Two more recipes for the same network. How they were chosen: docs/decisions/0012-recipes.md
+SPRINT = -S train.epochs=2 -S train.batch_size=100 -S train.lr=0.07 -S train.schedule=one_cycle
+TUNED  = -S train.epochs=14 -S train.batch_size=128 -S train.lr=0.05 -S train.schedule=one_cycle \
+         -S train.weight_decay=5e-4 -S 'train.augment={degrees:10,translate:2,scale:0.07,shear:10}'
+
 # DVC runs the stages with the first `python` on PATH.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DELETE_ON_ERROR: # half an environment is none
 
-.PHONY: repro install verify compare page test unit check bench clean help
+.PHONY: repro install verify compare sprint tuned page test unit check bench clean help
 
 repro: $(VENV)/.run .dvc/tmp/site  ## run what is not up to date; show the metrics beside the committed ones
 	dvc repro
@@ -24,10 +29,18 @@ verify: $(VENV)/.run         ## run a commit afresh, elsewhere: is dvc.lock what
 compare: $(VENV)/.run        ## what changed from BASE to HEAD, and is it real: make compare BASE=main
 	@python -m tools.compare '$(BASE)' '$(HEAD)'
 
+sprint: $(VENV)/.run .dvc/tmp/site ## at least 99 % in the least time, as the experiment "sprint"
+	@dvc exp remove sprint > /dev/null 2>&1 || true # of an earlier time
+	dvc exp run --temp -n sprint $(SPRINT)
+
+tuned: $(VENV)/.run .dvc/tmp/site ## the best that fits into the time of the notebook, as "tuned"
+	@dvc exp remove tuned > /dev/null 2>&1 || true
+	dvc exp run --temp -n tuned $(TUNED)
+
 page: $(VENV)/.run           ## write page/index.html: the run to look at, and a digit to draw
 	python -m tools.page
 
-test: $(VENV)/.dev           ## every test, about eight minutes
+test: $(VENV)/.dev           ## every test, about ten minutes
 	python -m pytest
 
 unit: $(VENV)/.dev           ## the tests of single functions, stages and tools, a minute

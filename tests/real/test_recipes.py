@@ -1,0 +1,82 @@
+"""`make sprint` and `make tuned` in a clone, on the real data."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tests.pipeline.conftest import ENVIRONMENT, copy_tracked_files
+from tests.real.conftest import DATA
+
+pytestmark = [pytest.mark.real, pytest.mark.slow]
+
+
+def make(clone: Path, target: str) -> subprocess.Popen[str]:
+    """Start a target, with the environment of this test."""
+    venv = Path(sys.prefix)
+    command = ["make", f"--old-file={venv}/.run", f"VENV={venv}", target]
+    return subprocess.Popen(
+        command,
+        cwd=clone,
+        env=ENVIRONMENT | {"MNIST_DIR": str(DATA)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,  # so that all of it can be killed
+    )
+
+
+def finish(clone: Path, target: str) -> tuple[float, str]:
+    """Run a target to its end: the test accuracy and dvc.lock of the experiment it is named for."""
+    process = make(clone, target)
+    output, _ = process.communicate()
+    assert process.returncode == 0, output
+    assert "Training on 60,000 images" in output  # not out of DVC's cache of earlier runs
+    shutil.rmtree(clone / ".dvc/cache/runs")
+    (name,) = git(clone, "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{target}").split()
+    metrics = json.loads(git(clone, "show", f"{name}:metrics/metrics.json"))
+    return metrics["test"]["accuracy"], git(clone, "show", f"{name}:dvc.lock")
+
+
+def git(clone: Path, *arguments: str) -> str:
+    command = ["git", *arguments]
+    return subprocess.run(
+        command, cwd=clone, env=ENVIRONMENT, capture_output=True, text=True, check=True
+    ).stdout
+
+
+@pytest.fixture(scope="module")
+def clone(predictions: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The project with its data, committed as it is."""
+    assert len(predictions)
+    folder = tmp_path_factory.mktemp("recipes") / "project"
+    copy_tracked_files(folder)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    git(folder, "add", "--all")
+    git(folder, "commit", "--quiet", "--message=as it is")
+    return folder
+
+
+def test_sprint_reaches_99_percent_with_the_same_bytes_again_and_after_a_kill(clone: Path) -> None:
+    accuracy, lock = finish(clone, "sprint")
+    assert accuracy >= 0.99
+    assert finish(clone, "sprint") == (accuracy, lock)
+
+    killed = make(clone, "sprint")
+    assert killed.stdout
+    assert any("[Epoch: 2" in line for line in killed.stdout)  # waits for it
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    assert finish(clone, "sprint") == (accuracy, lock)
+    assert git(clone, "status", "--short") == ""
+
+
+def test_tuned_stays_above_its_worst_seed(clone: Path) -> None:
+    accuracy, _ = finish(clone, "tuned")
+    assert accuracy >= 0.994
