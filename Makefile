@@ -6,9 +6,11 @@ HEAD   ?= workspace
 REV    ?= HEAD
 
 # Two more recipes for the same network. How they were chosen: docs/decisions/0012-recipes.md
-SPRINT = -S train.epochs=2 -S train.batch_size=100 -S train.lr=0.07 -S train.schedule=one_cycle
+SPRINT = -S train.epochs=2 -S train.batch_size=128 -S train.lr=0.09 -S train.schedule=one_cycle \
+         -S train.nesterov=true
 TUNED  = -S train.epochs=14 -S train.batch_size=128 -S train.lr=0.05 -S train.schedule=one_cycle \
-         -S train.weight_decay=5e-4 -S 'train.augment={degrees:10,translate:2,scale:0.07,shear:10}'
+         -S train.weight_decay=5e-4 -S train.augment.degrees=10 -S train.augment.translate=2 \
+         -S train.augment.scale=0.07 -S train.augment.shear=10
 
 # DVC runs the stages with the first `python` on PATH.
 export PATH := $(abspath $(VENV))/bin:$(PATH)

@@ -42,6 +42,7 @@ class TrainParams(params.Params):
     schedule: Literal["constant", "one_cycle"]
     warmup: Annotated[float, Field(gt=0, lt=1)]  # fraction of all steps
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    nesterov: bool
     weight_decay: Annotated[float, Field(ge=0)]
     augment: augment.Limits
     validation_size: Annotated[int, Field(ge=0)]  # images
@@ -49,6 +50,13 @@ class TrainParams(params.Params):
     log_every: Annotated[int, Field(ge=1)]  # batches
     shards: Annotated[int, Field(ge=1)]
     device: Literal["cpu", "cuda", "auto"]
+
+    @field_validator("nesterov")
+    @classmethod
+    def _needs_momentum(cls, nesterov: bool, info: ValidationInfo) -> bool:
+        if nesterov and info.data.get("momentum") == 0:
+            raise ValueError("needs train.momentum above 0")
+        return nesterov
 
     @field_validator("shards")
     @classmethod
@@ -97,7 +105,11 @@ def main() -> None:
     torch.manual_seed(p.seed)  # for the initial weights
     network = Network(config).to(device)
     optimizer = torch.optim.SGD(
-        network.parameters(), lr=p.lr, momentum=p.momentum, weight_decay=p.weight_decay
+        network.parameters(),
+        lr=p.lr,
+        momentum=p.momentum,
+        nesterov=p.nesterov,
+        weight_decay=p.weight_decay,
     )
     x, y = to_tensors(images, labels, config, device)
     workers = min(args.workers, p.shards) if device.type == "cpu" else 1

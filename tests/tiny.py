@@ -10,6 +10,7 @@ from stages.common import mnist
 TRAIN, TEST = 600, 200  # images
 RECIPE = {  # all of the group `train` that the default leaves off
     "schedule": "one_cycle",
+    "nesterov": True,
     "weight_decay": 1e-3,
     "augment": {"degrees": 5, "translate": 1, "scale": 0.05, "shear": 5},
     "validation_size": 100,

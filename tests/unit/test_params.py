@@ -30,6 +30,12 @@ MISTAKES = [  # what params.yaml says, what it says instead, the message
         "schedule: cosine",
         "train.schedule: must be 'constant' or 'one_cycle' (got 'cosine')",
     ),
+    (
+        "momentum: 0.9\n  nesterov: false",
+        "momentum: 0\n  nesterov: true",
+        "train.nesterov: needs train.momentum above 0 (got True)",
+    ),
+    ("nesterov: false", "nesterov: 1", "train.nesterov: must be a valid boolean (got 1)"),
     ("warmup: 0.2", "warmup: 1", "train.warmup: must be less than 1 (got 1)"),
     (
         "weight_decay: 0",

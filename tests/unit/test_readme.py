@@ -18,7 +18,7 @@ def test_every_parameter_has_a_row_with_its_default() -> None:
         for key, value in values.items():
             (row,) = [line for line in README if line.startswith(f"| `{group}.{key}` |")]
             if isinstance(value, int | float):
-                assert row.split("|")[2].strip() == str(value)
+                assert row.split("|")[2].strip() == json.dumps(value)
 
 
 def test_the_metrics_on_the_first_screen_are_the_committed_ones() -> None:

@@ -151,7 +151,13 @@ def test_a_restored_run_goes_on_with_the_same_bits(
     network: Network, tensors: tuple[torch.Tensor, torch.Tensor], momentum: float
 ) -> None:
     def sgd(network: Network) -> torch.optim.SGD:
-        return torch.optim.SGD(network.parameters(), lr=0.01, momentum=momentum, weight_decay=0.1)
+        return torch.optim.SGD(
+            network.parameters(),
+            lr=0.01,
+            momentum=momentum,
+            nesterov=momentum > 0,
+            weight_decay=0.1,
+        )
 
     other, rows = copy.deepcopy(network), [History(1, 5, 5, 0.01, 1 / 3, 0.1)]
     optimizer, resumed = sgd(network), sgd(other)
