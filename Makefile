@@ -55,8 +55,10 @@ check: $(VENV)/.dev          ## formatting, lint, types, the workflow
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github
 
-bench: $(VENV)/.dev repro    ## time and memory, beside the notebook's way of training; the page
+bench: $(VENV)/.dev repro    ## time and memory, beside the notebook's way of training: half an hour
 	python -m benchmarks.speed
+	python -m benchmarks.steps
+	python -m benchmarks.growth
 	python -m benchmarks.page
 
 clean:                       ## remove the environment and caches; data, models and metrics stay

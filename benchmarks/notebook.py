@@ -3,12 +3,12 @@
 It trains the same network on the same images, and does what a notebook does: the data set decodes
 and normalises each image again in each epoch, the accuracy takes two forward passes more for each
 batch, the test set is gone through twice. It is kept that way on purpose, with PyTorch's own
-choice of threads and instructions; only its pictures go into files instead of onto the screen.
+choice of threads and instructions; only its pictures go into files instead of onto the screen, and
+its weights after each epoch too, as the train stage writes them, so that both are scored alike.
 
-    python -m benchmarks.notebook data pictures
+    python -m benchmarks.notebook data out
 """
 
-import time
 from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
@@ -23,9 +23,13 @@ from torchvision import transforms  # type: ignore[import-untyped]
 from torchvision.datasets import MNIST  # type: ignore[import-untyped]
 from torchvision.utils import make_grid  # type: ignore[import-untyped]
 
+from stages.common import params, weights
+from stages.common.network import Network, NetworkConfig
+
 MEAN, STD = 0.1307, 0.3081
 BATCH_SIZE = 50  # images
 LOG_EVERY = 300  # batches
+PARAMS = Path(__file__).resolve().parents[1] / "params.yaml"
 
 Loader = DataLoader[Any]  # of (images (50, 1, 28, 28), labels (50,))
 
@@ -53,7 +57,7 @@ def main() -> None:
     """Train, score and draw, as if every cell of the notebook ran once."""
     parser = ArgumentParser(description="Train as the notebook did.")
     parser.add_argument("data_root", type=Path, help="the folder that holds MNIST/raw")
-    parser.add_argument("out_folder", type=Path, help="where the pictures go")
+    parser.add_argument("out_folder", type=Path, help="where pictures and weights go")
     parser.add_argument("--epochs", type=int, default=5)
     args = parser.parse_args()
     args.out_folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +70,8 @@ def main() -> None:
     show(make_grid(images, 10, 5), args.out_folder / "samples.png")
 
     net = Net()
-    losses, accuracies = train_net(net, train_loader, args.epochs)
+    losses, accuracies = train_net(net, train_loader, args.epochs, args.out_folder / "checkpoints")
+    save(args.out_folder / "model.safetensors", net)
     show_curves(losses, accuracies, args.out_folder / "training_curves.png")
 
     print(f"Accuracy on the test images: {accuracy(net, test_loader):.0f} %")
@@ -87,14 +92,14 @@ def load(root: Path, *, train: bool) -> Loader:
     return DataLoader(images, batch_size=BATCH_SIZE, shuffle=True)
 
 
-def train_net(net: Net, loader: Loader, epochs: int) -> tuple[list[float], list[float]]:
-    """Train `net`, print the seconds of each epoch, and return the mean loss and the mean
-    accuracy (percent) of each 300 batches."""
+def train_net(
+    net: Net, loader: Loader, epochs: int, checkpoints: Path
+) -> tuple[list[float], list[float]]:
+    """Train `net`, and return the mean loss and the mean accuracy (percent) of each 300 batches."""
     loss_function = nn.NLLLoss()
     optimizer = torch.optim.SGD(net.parameters(), lr=0.001, momentum=0.9)
     losses, accuracies = [], []
     for epoch in range(1, epochs + 1):
-        start = time.perf_counter()
         loss_sum = accuracy_sum = 0.0
         for number, batch in enumerate(loader, start=1):
             images, labels = batch
@@ -116,8 +121,15 @@ def train_net(net: Net, loader: Loader, epochs: int) -> tuple[list[float], list[
                 losses.append(loss_sum / LOG_EVERY)
                 accuracies.append(accuracy_sum / LOG_EVERY)
                 loss_sum = accuracy_sum = 0.0
-        print(f"Epoch {epoch}: {time.perf_counter() - start:.3f} s")
+        save(checkpoints / f"epoch-{epoch:02}.safetensors", net)
     return losses, accuracies
+
+
+def save(path: Path, net: Net) -> None:
+    """Write the weights as the train stage does."""
+    network = Network(params.load(PARAMS, "model", NetworkConfig))
+    network.load_state_dict(net.state_dict())
+    weights.save(path, network)
 
 
 def accuracy(net: Net, loader: Loader) -> float:

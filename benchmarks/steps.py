@@ -1,0 +1,236 @@
+"""Measure how the time of a training step is divided, and how far it is from its arithmetic.
+
+    python -m benchmarks.steps [--quick]
+
+The steps are those of stages.train, on the real images, with a stopwatch around the functions that
+a step calls. Recipes and numbers of workers take turns, so that a slow moment hits all of them; the
+tables show medians over all steps.
+"""
+
+import os
+import time
+from argparse import ArgumentParser
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from functools import wraps
+from itertools import product
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import ParamSpec, TypeVar
+from unittest.mock import patch
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from benchmarks.recipes import DEFAULT, SPRINT, Overrides, apply, read
+from benchmarks.speed import DATA, ROOT, busy_seconds
+from stages import train
+from stages.common import augment, errors, mnist, numerics, params
+from stages.common.network import Network, NetworkConfig
+from tools.markdown import table
+
+WARM_UP = 20  # steps at the start of each turn that are not counted
+LOAD, FORWARD, BACKWARD, UPDATE = "Load: index, augment", "Forward", "Backward", "Update"
+SHARDS, STEP = "Shards", "Step"  # the whole of train.shard_sums, and of the step
+
+Times = Sequence[dict[str, float]]  # for each step, the seconds in each of its functions
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Stopwatch:
+    """How long functions take, added up by name over all threads."""
+
+    def __init__(self) -> None:
+        """Nothing is measured yet."""
+        self._calls: list[tuple[str, float]] = []  # `append` is safe between threads
+
+    def around(self, name: str, function: Callable[P, R]) -> Callable[P, R]:
+        """The function, measured."""
+
+        @wraps(function)
+        def measured(*args: P.args, **kwargs: P.kwargs) -> R:
+            start = time.perf_counter()
+            result = function(*args, **kwargs)
+            self._calls.append((name, time.perf_counter() - start))
+            return result
+
+        return measured
+
+    def lap(self) -> dict[str, float]:
+        """The seconds in each function since the lap before."""
+        seconds: dict[str, float] = {}
+        for name, duration in self._calls:
+            seconds[name] = seconds.get(name, 0) + duration
+        self._calls.clear()
+        return seconds
+
+
+def main() -> None:
+    """Let recipes and workers take turns; print the parts of a step, and its arithmetic."""
+    parser = ArgumentParser(description="Measure the parts of a training step.")
+    parser.add_argument("--quick", action="store_true", help="few steps: does it work?")
+    turns, count = (1, 20) if parser.parse_args().quick else (4, 100)
+
+    start, before = time.perf_counter(), others_seconds()
+    numerics.pin()
+    config = params.load(ROOT / "params.yaml", "model", NetworkConfig)
+    images, labels = mnist.load(DATA, "train")
+    x, y = train.to_tensors(images, labels, config, torch.device("cpu"))
+
+    trained = {name: load(overrides) for name, overrides in read().items() if name != SPRINT}
+    contests = list(product(trained, (1, 2)))
+    times: dict[tuple[str, int], list[dict[str, float]]] = {contest: [] for contest in contests}
+    for recipe, workers in tqdm(turns * contests, leave=False):
+        times[recipe, workers] += steps(config, trained[recipe], x, y, workers, count)
+    seconds = (time.perf_counter() - start) * (os.cpu_count() or 1)
+    others = 100 * max(0.0, others_seconds() - before) / seconds
+
+    one, two = ({name: times[name, workers] for name in trained} for workers in (1, 2))
+    batch_size = trained[DEFAULT].batch_size
+    print(
+        f"Medians over {turns * count} steps",
+        divided(one, two),
+        arithmetic(config, batch_size, one[DEFAULT], two[DEFAULT], fastest(batch_size)),
+        f"Other programs took {others:.0f} % of the CPUs (above 10 %: measure again)",
+        sep="\n\n",
+    )
+
+
+def others_seconds() -> float:
+    """CPU time that all programs but this one have used (only differences count)."""
+    return busy_seconds() - time.process_time()
+
+
+def load(overrides: Overrides) -> train.TrainParams:
+    """The committed parameters of training, with other values for some keys."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "params.yaml"
+        apply(overrides, ROOT / "params.yaml", path)
+        return params.load(path, "train", train.TrainParams)
+
+
+def steps(
+    config: NetworkConfig, p: train.TrainParams, x: Tensor, y: Tensor, workers: int, count: int
+) -> Times:
+    """Measure `count` steps at the start of a training with images x, (n, 1, 28, 28), and labels
+    y, (n,)."""
+    torch.manual_seed(p.seed)
+    network = Network(config)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=p.lr,
+        momentum=p.momentum,
+        nesterov=p.nesterov,
+        weight_decay=p.weight_decay,
+    )
+    watch = Stopwatch()
+    view = watch.around(LOAD, augment.view(x, p.augment, p.seed, epoch=1))
+    order = torch.split(train.shuffled(len(x), p.seed, epoch=1), p.batch_size)
+    rates = train.learning_rates(p.lr, p.schedule, p.warmup, p.epochs * len(order))
+    batches = zip(order[: WARM_UP + count], rates, strict=False)
+    times = []
+    with ExitStack() as stack:
+        for name, owner, function in (
+            (FORWARD, network, "forward"),
+            (BACKWARD, torch.autograd, "grad"),
+            (SHARDS, train, "shard_sums"),
+            (UPDATE, optimizer, "step"),
+        ):
+            measured = watch.around(name, getattr(owner, function))
+            stack.enter_context(patch.object(owner, function, measured))
+        pool = stack.enter_context(numerics.pool(workers))
+        start = time.perf_counter()
+        for _ in train.train_epoch(network, optimizer, view, y, batches, p.shards, pool):
+            end = time.perf_counter()
+            times.append({STEP: end - start, **watch.lap()})
+            start = end
+    return times[WARM_UP:]
+
+
+def divided(one: Mapping[str, Times], two: Mapping[str, Times]) -> str:
+    """The table of the parts of a step, for each recipe: with one worker, then what two change.
+    Coordination is what two workers take beyond half the shards' time and the update: handing the
+    shards over, waiting for the slower one, adding them; and a shard takes longer beside another,
+    as both share the memory and Python's lock."""
+    columns = []
+    for recipe, times in one.items():
+        step, shards, update = (middle(times, name) for name in (STEP, SHARDS, UPDATE))
+        both, beside = (middle(two[recipe], name) for name in (STEP, SHARDS))
+        parts = [middle(times, name) for name in (LOAD, FORWARD, BACKWARD)]
+        seconds = [*parts, shards - sum(parts), update, step - shards - update]
+        seconds += [step, both, both - shards / 2 - update, (beside - shards) / 2]
+        columns += [[f"{1000 * value:.2f}" for value in seconds]]
+        columns += [[f"{100 * value / step:.0f} %" for value in seconds]]
+    labels = [
+        LOAD, FORWARD, BACKWARD, "Loss, hits", UPDATE, "Adding shards, hand-over",
+        "A step, one worker", "A step, two workers", "Of that, coordination",
+        "Of that, shards slowed down",
+    ]  # fmt: skip
+    header = ["Part", *(cell for recipe in one for cell in (f"{recipe.capitalize()}, ms", "Share"))]
+    return table(header, list(zip(labels, *columns, strict=True)))
+
+
+def middle(times: Times, name: str) -> float:
+    """The median over the steps of the seconds in a function."""
+    return median(step[name] for step in times)
+
+
+def arithmetic(config: NetworkConfig, batch_size: int, one: Times, two: Times, rate: float) -> str:
+    """The multiply-adds of a step, the table of how fast they are done, and the least time they
+    could take, at `rate` multiply-adds a second and core."""
+    forward, backward = multiply_adds(config)
+    rows = [
+        [label, f"{1000 * seconds:.2f}", f"{batch_size * count / seconds / 1e9:.1f}"]
+        for label, count, seconds in (
+            ("Forward, one worker", forward, middle(one, FORWARD)),
+            ("Backward, one worker", backward, middle(one, BACKWARD)),
+            ("A step, one worker", forward + backward, middle(one, STEP)),
+            ("A step, two workers", forward + backward, middle(two, STEP)),
+            ("The floor, one core", forward + backward, batch_size * (forward + backward) / rate),
+        )
+    ]
+    return (
+        f"Multiply-adds an image: {forward + backward:,} (forward {forward:,}, backward"
+        f" {backward:,}). The floor is at the rate of a large convolution.\n\n"
+        + table([f"Batch of {batch_size}", "ms", "GMAC/s"], rows)
+    )
+
+
+def multiply_adds(config: NetworkConfig) -> tuple[int, int]:
+    """How many multiply-adds an image takes, forward and backward: 480,500 and 817,000 by default.
+
+    Forward, each weight is used once for each place of its filter. Backward, that is done twice,
+    for the gradients of the weights and of the layer's input; the images need none.
+    """
+    first = mnist.SIZE - config.kernel_size + 1  # places of a filter, one way
+    second = first // 2 - config.kernel_size + 1
+    filters = config.conv1_filters * config.kernel_size**2
+    conv1 = filters * first**2
+    conv2 = filters * config.conv2_filters * second**2
+    fc1 = config.flat_features() * config.hidden_units
+    fc2 = config.hidden_units * mnist.CLASSES
+    forward = conv1 + conv2 + fc1 + fc2
+    return forward, 2 * forward - conv1
+
+
+def fastest(batch_size: int) -> float:
+    """Multiply-adds a second of one core in a convolution large enough to keep it busy, with the
+    settings of the pipeline."""
+    channels, side, repeats = 64, 24, 20
+    layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).requires_grad_(False)
+    layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    x = torch.rand(batch_size, channels, side, side).to(memory_format=torch.channels_last)
+    watch = Stopwatch()
+    measured = watch.around(FORWARD, layer)
+    seconds = []
+    for _ in range(repeats):
+        measured(x)
+        seconds.append(watch.lap()[FORWARD])
+    return layer.weight.numel() * batch_size * side**2 / median(seconds)
+
+
+if __name__ == "__main__":
+    errors.run(main)
