@@ -7,7 +7,7 @@ REV    ?= HEAD
 
 # Two more recipes for the same network. How they were chosen: docs/decisions/0012-recipes.md
 SPRINT = -S train.epochs=2 -S train.batch_size=128 -S train.lr=0.09 -S train.schedule=one_cycle \
-         -S train.nesterov=true
+         -S train.nesterov=true -S train.label_smoothing=0.05
 TUNED  = -S train.epochs=14 -S train.batch_size=128 -S train.lr=0.05 -S train.schedule=one_cycle \
          -S train.weight_decay=5e-4 -S train.augment.degrees=10 -S train.augment.translate=2 \
          -S train.augment.scale=0.07 -S train.augment.shear=10

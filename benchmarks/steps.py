@@ -143,7 +143,9 @@ def steps(
             stack.enter_context(patch.object(owner, function, measured))
         pool = stack.enter_context(numerics.pool(workers))
         start = time.perf_counter()
-        for _ in train.train_epoch(network, optimizer, view, y, batches, p.shards, pool):
+        for _ in train.train_epoch(
+            network, optimizer, view, y, batches, p.label_smoothing, p.shards, pool
+        ):
             end = time.perf_counter()
             times.append({STEP: end - start, **watch.lap()})
             start = end

@@ -44,6 +44,7 @@ class TrainParams(params.Params):
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
     weight_decay: Annotated[float, Field(ge=0)]
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     augment: augment.Limits
     validation_size: Annotated[int, Field(ge=0)]  # images
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -134,7 +135,9 @@ def main() -> None:
                 view = augment.view(x, p.augment, p.seed, epoch)
                 epoch_rates = rates[(epoch - 1) * steps : epoch * steps]
                 batches = zip(torch.split(order, p.batch_size), epoch_rates, strict=True)
-                results = train_epoch(network, optimizer, view, y, batches, p.shards, pool)
+                results = train_epoch(
+                    network, optimizer, view, y, batches, p.label_smoothing, p.shards, pool
+                )
                 bar = tqdm(results, f"Epoch {epoch}", steps, leave=False, disable=None)
                 for row in averages(bar, epoch, steps, p.log_every):
                     history.append(row)
@@ -223,6 +226,7 @@ def train_epoch(
     view: augment.View,
     labels: Tensor,  # (n,)
     batches: Iterable[tuple[Tensor, float]],  # indices of the images, learning rate
+    label_smoothing: float,
     shards: int,
     pool: Executor,
 ) -> Iterator[StepResult]:
@@ -234,7 +238,7 @@ def train_epoch(
     (settings,) = optimizer.param_groups
     for batch, lr in batches:
         settings["lr"] = lr
-        part = partial(shard_sums, network, view, labels, len(batch))
+        part = partial(shard_sums, network, view, labels, label_smoothing, len(batch))
         parts = pool.map(part, batch.tensor_split(shards))
         # A row of `parts` is a shard, a column is one sum over the batch.
         loss, correct, *gradients = [
@@ -247,14 +251,26 @@ def train_epoch(
 
 
 def shard_sums(
-    network: Network, view: augment.View, labels: Tensor, batch_size: int, shard: Tensor
+    network: Network,
+    view: augment.View,
+    labels: Tensor,  # (n,)
+    label_smoothing: float,
+    batch_size: int,
+    shard: Tensor,  # indices
 ) -> list[Tensor]:
     """The part that the images with the indices `shard` add to their batch: the sum of their
-    losses, how many are classified as labelled, and the gradient of the batch's mean loss."""
+    losses, how many are classified as labelled, and the gradient of the batch's mean loss.
+
+    The gradient is that of the smoothed loss, in which the digits share `label_smoothing` of the
+    label (Szegedy et al. 2016, arXiv 1512.00567); the losses are those of the labels alone, as
+    they are on the test images.
+    """
     expected = labels[shard]
     log_probabilities = network(view(shard))
     loss = F.nll_loss(log_probabilities, expected, reduction="sum")
-    gradients = torch.autograd.grad(loss / batch_size, list(network.parameters()))
+    of_all_digits = -log_probabilities.mean(dim=1).sum()
+    smoothed = torch.lerp(loss, of_all_digits, label_smoothing)
+    gradients = torch.autograd.grad(smoothed / batch_size, list(network.parameters()))
     correct = (log_probabilities.argmax(dim=1) == expected).sum()
     return [loss.detach(), correct, *gradients]
 

@@ -12,6 +12,7 @@ RECIPE = {  # all of the group `train` that the default leaves off
     "schedule": "one_cycle",
     "nesterov": True,
     "weight_decay": 1e-3,
+    "label_smoothing": 0.1,
     "augment": {"degrees": 5, "translate": 1, "scale": 0.05, "shear": 5},
     "validation_size": 100,
 }

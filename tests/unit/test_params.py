@@ -43,6 +43,11 @@ MISTAKES = [  # what params.yaml says, what it says instead, the message
         "train.weight_decay: must be greater than or equal to 0 (got -1)",
     ),
     (
+        "label_smoothing: 0",
+        "label_smoothing: 1",
+        "train.label_smoothing: must be less than 1 (got 1)",
+    ),
+    (
         "validation_size: 0",
         "validation_size: -1",
         "train.validation_size: must be greater than or equal to 0 (got -1)",

@@ -104,23 +104,31 @@ def test_one_cycle_stays_above_0_and_reaches_at_most_the_peak(warmup: float, ste
     assert all(0 < rate <= 0.1 for rate in rates)
 
 
+@pytest.mark.parametrize("smoothing", [0, 0.3])
 @pytest.mark.parametrize("size", [N, 4])  # 4 images leave three of seven shards empty
 @pytest.mark.parametrize("shards", [1, 2, 3, 7])
 def test_a_step_is_plain_sgd_on_the_whole_batch(
-    network: Network, tensors: tuple[torch.Tensor, torch.Tensor], shards: int, size: int
+    network: Network,
+    tensors: tuple[torch.Tensor, torch.Tensor],
+    shards: int,
+    size: int,
+    smoothing: float,
 ) -> None:
     images, labels = tensors
     indices = torch.arange(N).flip(0)[:size]
     plain = copy.deepcopy(network)
     log_probabilities = plain(images[indices])
     loss = F.nll_loss(log_probabilities, labels[indices])
-    loss.backward()  # type: ignore[no-untyped-call]
+    # It takes logits; log probabilities are those of themselves.
+    smoothed = F.cross_entropy(log_probabilities, labels[indices], label_smoothing=smoothing)
+    smoothed.backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(plain.parameters(), lr=0.1).step()
 
     optimizer = torch.optim.SGD(network.parameters(), lr=7)  # replaced by each batch's own
     with numerics.pool(2) as pool:
+        view, batches = images.__getitem__, [(indices, 0.1)]
         (seen,) = train.train_epoch(
-            network, optimizer, images.__getitem__, labels, [(indices, 0.1)], shards, pool
+            network, optimizer, view, labels, batches, smoothing, shards, pool
         )
 
     assert seen.size == size
@@ -186,7 +194,7 @@ def run_epoch(
     limits = augment.Limits(degrees=10, translate=2, scale=0.1, shear=5)
     view = augment.view(images, limits, seed=1, epoch=epoch)
     batches = [(batch, 0.01) for batch in torch.split(train.shuffled(N, 1, epoch), 24)]
-    list(train.train_epoch(network, optimizer, view, labels, batches, shards, pool))
+    list(train.train_epoch(network, optimizer, view, labels, batches, 0.1, shards, pool))
 
 
 def weights_file(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
