@@ -10,10 +10,10 @@ epoch when it was killed.
 """
 
 import math
+import sys
 import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
 from functools import partial, reduce
 from itertools import islice
 from pathlib import Path
@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from stages.common import augment, files, mnist, numerics, params, progress, weights
+from stages.common import augment, files, mnist, numerics, params, progress, ranks, weights
 from stages.common.errors import UserError, run
 from stages.common.network import Network, NetworkConfig
 
@@ -89,7 +89,8 @@ class History(NamedTuple):
 
 def main() -> None:
     start = time.monotonic()
-    args = parse_arguments()
+    outputs = "model", "checkpoints", "first_images", "history", "progress"
+    args = ranks.reserve(parse_arguments(), *outputs)
     p = params.load(args.params, "train", TrainParams)
     config = params.load(args.params, "model", NetworkConfig)
     exact = numerics.pin()
@@ -100,6 +101,7 @@ def main() -> None:
         data=mnist.sha256(images.tobytes() + labels.tobytes()),
         device=str(device),
     )
+    team = ranks.join(identity, p.shards, device, args.params)
     held_out = mnist.held_out(labels, p.validation_size)
     images, labels = images[~held_out], labels[~held_out]
 
@@ -113,7 +115,7 @@ def main() -> None:
         weight_decay=p.weight_decay,
     )
     x, y = to_tensors(images, labels, config, device)
-    workers = min(args.workers, p.shards) if device.type == "cpu" else 1
+    workers = min(args.workers, len(team.mine(p.shards)) or 1) if device.type == "cpu" else 1
     print(f"Training on {len(x):,} images ({device}, workers: {workers})")
 
     steps = math.ceil(len(x) / p.batch_size)  # an epoch
@@ -125,12 +127,13 @@ def main() -> None:
 
     history: list[History] = []
     try:
-        with progress.kept(args.progress, identity) as kept, numerics.pool(workers) as pool:
-            for epoch, tensors in enumerate(kept.epochs, start=1):
+        with progress.kept(args.progress, identity) as kept, team.pool(workers) as pool:
+            finished = team.shared(kept.epochs)
+            for epoch, tensors in enumerate(finished, start=1):
                 history += restore(tensors, network, optimizer)
                 files.write(args.history, files.canonical_csv(History, history))
                 weights.save(args.checkpoints / CHECKPOINT.format(epoch), network)
-            for epoch in range(len(kept.epochs) + 1, p.epochs + 1):
+            for epoch in range(len(finished) + 1, p.epochs + 1):
                 order = shuffled(len(x), p.seed, epoch).to(device)
                 view = augment.view(x, p.augment, p.seed, epoch)
                 epoch_rates = rates[(epoch - 1) * steps : epoch * steps]
@@ -138,7 +141,9 @@ def main() -> None:
                 results = train_epoch(
                     network, optimizer, view, y, batches, p.label_smoothing, p.shards, pool
                 )
-                bar = tqdm(results, f"Epoch {epoch}", steps, leave=False, disable=None)
+                bar = tqdm(
+                    results, f"Epoch {epoch}", steps, leave=False, file=sys.stdout, disable=None
+                )
                 for row in averages(bar, epoch, steps, p.log_every):
                     history.append(row)
                     files.write(args.history, files.canonical_csv(History, history))
@@ -228,7 +233,7 @@ def train_epoch(
     batches: Iterable[tuple[Tensor, float]],  # indices of the images, learning rate
     label_smoothing: float,
     shards: int,
-    pool: Executor,
+    pool: ranks.Pool,
 ) -> Iterator[StepResult]:
     """Take one step of the optimizer for each batch.
 

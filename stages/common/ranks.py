@@ -1,0 +1,283 @@
+"""The processes that train together, each on its share of the shards.
+
+`torchrun` starts them, on one host or several, and tells each its rank. All of them do the same:
+a rank computes the parts of its own shards, each gets the parts of all, and adds them in the order
+of the shards. So the number of ranks changes no byte. Started plainly, a process is a team of one.
+"""
+
+import json
+import math
+import os
+import re
+import socket
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Protocol
+from uuid import uuid4
+
+import psutil
+import torch
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+from torch import distributed as dist
+from torch.distributed.distributed_c10d import PrefixStore, Store
+from torch.distributed.rendezvous import rendezvous
+
+from stages.common import numerics
+from stages.common.errors import UserError
+
+SECONDS = 30  # the longest wait for another rank: less than a minute until a lost one is noticed
+SESSION = "RANKS_SESSION"  # environment variable: the part of the store that tools.distributed uses
+
+Tensors = dict[str, Tensor]
+Part = Callable[[Tensor], list[Tensor]]  # of a shard, tensors of the same shapes as of any other
+
+
+class Pool(Protocol):
+    """What computes the parts of some shards: `numerics.pool`, or several of them together."""
+
+    def map(self, part: Part, shards: Sequence[Tensor], /) -> Iterable[list[Tensor]]:
+        """The parts of all shards, in their order."""
+
+
+class Team:
+    """A process that trains alone."""
+
+    rank = 0
+    size = 1
+
+    def mine(self, shards: int) -> range:
+        """Which of the shards this rank computes."""
+        return range(self.rank, shards, self.size)
+
+    def pool(self, workers: int) -> AbstractContextManager[Pool]:
+        """Threads of this process, and of the others in the team, until the block ends."""
+        return numerics.pool(workers)
+
+    def shared(self, epochs: Sequence[Tensors]) -> Sequence[Tensors]:
+        """The tensors of each finished epoch as rank 0 has them."""
+        return epochs
+
+
+class Ranks(Team):
+    """One of the processes that `torchrun` started, after they have met."""
+
+    def __init__(self, rank: int, size: int, device: torch.device) -> None:
+        self.rank = rank
+        self.size = size
+        self._device = device
+
+    @contextmanager
+    def pool(self, workers: int) -> Iterator[Pool]:  # noqa: D102
+        with numerics.pool(workers) as threads:
+            yield SharedPool(self, threads)
+        dist.destroy_process_group()
+
+    def shared(self, epochs: Sequence[Tensors]) -> Sequence[Tensors]:  # noqa: D102
+        named = {f"{n} {name}": t for n, epoch in enumerate(epochs) for name, t in epoch.items()}
+        content = torch.frombuffer(bytearray(to_bytes(named)), dtype=torch.uint8)
+        size = torch.tensor([len(content)], device=self._device)
+        with together(self.rank):
+            dist.broadcast(size, src=0)
+            content = content.to(self._device) if self.rank == 0 else self._bytes(int(size))
+            dist.broadcast(content, src=0)
+        result: dict[int, Tensors] = {}
+        for key, tensor in from_bytes(content.cpu().numpy().tobytes()).items():
+            number, name = key.split(" ", 1)
+            result.setdefault(int(number), {})[name] = tensor
+        return [result[number] for number in sorted(result)]
+
+    def gather(self, content: Tensor) -> Tensor:
+        """The `content` of each rank, (size, n) uint8, of this one's, (n,).
+
+        Raises:
+            UserError: another rank has ended, or does not answer.
+        """
+        contents = self._bytes(self.size * len(content))
+        with together(self.rank):
+            dist.all_gather_single(contents, content)
+        return contents.view(self.size, -1)
+
+    def _bytes(self, n: int) -> Tensor:
+        return torch.empty(n, dtype=torch.uint8, device=self._device)
+
+
+class SharedPool:
+    """The threads of all ranks as one pool."""
+
+    def __init__(self, ranks: Ranks, threads: Executor) -> None:
+        self._ranks = ranks
+        self._threads = threads
+        self._like: list[Tensor] = []  # any part: its shapes and types
+
+    def map(self, part: Part, shards: Sequence[Tensor], /) -> list[list[Tensor]]:
+        """Bytes go from rank to rank, and no number is converted: the bits stay as they are."""
+        ranks = self._ranks
+        mine = list(self._threads.map(part, [shards[n] for n in ranks.mine(len(shards))]))
+        self._like = self._like or (mine[0] if mine else part(shards[0]))
+        turns = math.ceil(len(shards) / ranks.size)  # the ranks send equally much
+        padding = [self._like] * (turns - len(mine))
+        table = ranks.gather(torch.cat([pack(sums) for sums in mine + padding]))
+        rows = table.view(ranks.size, turns, -1)
+        return [
+            unpack(rows[n % ranks.size, n // ranks.size], self._like) for n in range(len(shards))
+        ]
+
+
+def pack(tensors: Sequence[Tensor]) -> Tensor:
+    """The bytes of some tensors, one after the other, (n,) uint8."""
+    return torch.cat([tensor.contiguous().view(-1).view(torch.uint8) for tensor in tensors])
+
+
+def unpack(content: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The inverse of `pack`: tensors with the shapes and types of `like`."""
+    pieces = torch.split(content, [tensor.nbytes for tensor in like])
+    return [
+        piece.clone().view(tensor.dtype).view(tensor.shape)  # a copy is aligned, a piece need not
+        for piece, tensor in zip(pieces, like, strict=True)
+    ]
+
+
+def reserve(args: Namespace, *outputs: str) -> Namespace:
+    """Rank 0 alone writes and prints. On any other rank the paths `outputs` lead into a temporary
+    folder, and stdout nowhere, so that it can do all that rank 0 does."""
+    if int(os.environ.get("RANK", "0")) == 0:
+        return args
+    args.scratch = TemporaryDirectory(prefix="rank-")  # goes with the arguments
+    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
+    scratch = {name: Path(args.scratch.name, name) for name in outputs}
+    return Namespace(**{**vars(args), **scratch})
+
+
+def join(identity: Mapping[str, Any], shards: int, device: torch.device, params: Path) -> Team:
+    """Meet the other ranks, if `torchrun` started this process; they are many or few, the same
+    `identity` gives the same bytes. `params` is for the ranks that serve in tools.distributed.
+
+    Raises:
+        UserError: a rank does not come, or it has another identity; the message says what differs.
+    """
+    if "WORLD_SIZE" not in os.environ:
+        return Team()
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    if device.type == "cuda":
+        _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
+    os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface())
+    with together(rank):
+        store = connect()
+        if rank == 0 and SESSION in os.environ:
+            call(PrefixStore(os.environ[SESSION], store), {"params": params.read_text()})
+        group = PrefixStore(meet(PrefixStore("train", store), rank, size, SECONDS), store)
+        said = {"host": socket.gethostname(), "identity": identity}
+        group.set(f"rank {rank}", json.dumps(said))
+        everyone = [json.loads(group.get(f"rank {other}")) for other in range(size)]
+        if differences := list(compare(everyone)):
+            raise UserError("\n".join(["the ranks would not compute the same:", *differences]))
+        backend = "nccl" if device.type == "cuda" else "gloo"
+        timeout = timedelta(seconds=SECONDS)
+        dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=timeout)
+    if shards < size:
+        print(
+            f"train.shards: {shards}, so {size - shards} of the {size} ranks have nothing to do;"
+            " more shards would keep them busy, and change the last bits"
+        )
+    return Ranks(rank, size, device)
+
+
+def compare(ranks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each rank and each value in its identity that is not rank 0's."""
+    expected = dict(_flat(ranks[0]["identity"]))
+    for number, rank in enumerate(ranks):
+        values = dict(_flat(rank["identity"]))
+        for key in sorted(expected.keys() | values.keys()):
+            ours, theirs = expected.get(key, "nothing"), values.get(key, "nothing")
+            if ours != theirs:
+                yield f"rank {number} ({rank['host']}): other {key}: {theirs}, rank 0 has {ours}"
+
+
+def _flat(values: Mapping[str, Any], *outer: str) -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, *outer, name)
+        else:
+            yield ".".join([*outer, name]).removeprefix("params."), value
+
+
+def connect() -> Store:
+    """The store of keys and values that `torchrun` keeps for its processes."""
+    store: Store
+    store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=SECONDS)))
+    return store
+
+
+def meet(store: Store, rank: int, size: int, seconds: float) -> str:
+    """A name for these processes together, new each time: `torchrun` keeps one store over all restarts,
+    and nobody must take what a dead process said for the word of a living one.
+
+    Raises:
+        UserError, torch.distributed.DistError: not all have come after so many `seconds`.
+    """
+    me = uuid4().hex
+    if rank > 0:
+        store.set(f"rank {rank}", me)
+        store.wait([f"group of {me}"], timedelta(seconds=seconds))
+        group = store.get(f"group of {me}").decode()
+        store.set(f"{rank} is in {group}", "")
+        return group
+    missing, end = list(range(1, size)), time.monotonic() + seconds
+    while missing := [other for other in missing if not store.check([f"{other} is in {me}"])]:
+        if time.monotonic() > end:
+            raise UserError(
+                f"rank {missing[0]} has not come within {seconds:.0f} s; see its output"
+            )
+        for other in missing:
+            if store.check([f"rank {other}"]):
+                store.set(f"group of {store.get(f'rank {other}').decode()}", me)
+        time.sleep(0.05)
+    return me
+
+
+def call(store: Store, message: Mapping[str, Any]) -> None:
+    """Tell the ranks that serve what comes next: `params` of a training, or the exit `status`."""
+    store.set(f"call {store.add('calls', 1)}", json.dumps(message))
+
+
+@contextmanager
+def together(rank: int) -> Iterator[None]:
+    """What needs the other ranks: without them it ends in a line."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:  # of torch.distributed, of the network
+        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).splitlines()[0].rstrip(". ")
+        raise UserError(
+            f"rank {rank} ({socket.gethostname()}) lost the others: {reason};"
+            " run again, it goes on after the last finished epoch"
+        ) from None
+
+
+def _take_gpu(number: int) -> None:
+    if number >= torch.cuda.device_count():
+        raise UserError(
+            f"train.device: cuda: {torch.cuda.device_count()} GPUs on {socket.gethostname()}, so"
+            f" none is left for process {number + 1}; start one process a GPU (--nproc-per-node)"
+        )
+    torch.cuda.set_device(number)
+
+
+def _interface() -> str:
+    """The network interface by which this host reaches rank 0's. Gloo would take the one that the
+    host's own name leads to, often the loopback, where no other host finds it."""
+    target = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
+    family, kind, _, _, address = socket.getaddrinfo(*target, type=socket.SOCK_DGRAM)[0]
+    with socket.socket(family, kind) as probe:
+        probe.connect(address)  # sends nothing
+        own = probe.getsockname()[0]
+    interfaces = psutil.net_if_addrs().items()
+    return next(name for name, addresses in interfaces if own in [a.address for a in addresses])

@@ -1,0 +1,127 @@
+"""DVC on one host, training on all: what `torchrun` starts.
+
+    torchrun --nproc-per-node 2 -m tools.distributed [DVC ARGUMENTS, by default repro]
+
+Rank 0 runs `dvc` with these arguments. Whenever DVC runs the stage train, the other ranks train
+along: with the parameters of that run, the code and the data of their own folder, and nothing of
+theirs is kept. All leave with DVC's exit status. A host that lacks MNIST fetches its own first.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ruamel.yaml import YAML
+from torch.distributed import DistError, DistStoreError
+from torch.distributed.distributed_c10d import PrefixStore, Store
+
+from stages.common import ranks
+from stages.common.errors import UserError, run
+
+ROOT = Path(__file__).resolve().parent.parent
+START = 600  # seconds for the other hosts to fetch their data
+POLL = 10  # seconds between two looks whether rank 0's host is still there
+FAREWELL = 10  # seconds for the others to read the exit status
+
+
+def main() -> None:
+    """Meet the others; then lead them or serve."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        raise UserError("start it as `torchrun --nproc-per-node 2 -m tools.distributed`")
+    rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
+    with ranks.together(rank):
+        store = ranks.connect()
+        session = ranks.meet(PrefixStore("tools", store), rank, size, ranks.SECONDS)
+        os.environ[ranks.SESSION] = session
+        store = PrefixStore(session, store)
+        store.add("calls", 0)
+        if rank == 0:
+            status = lead(store, range(1, size), sys.argv[1:] or ["repro"])
+        else:
+            status = serve(store, rank)
+    sys.exit(status if status >= 0 else 128 - status)
+
+
+def lead(store: Store, others: Iterable[int], arguments: Sequence[str]) -> int:
+    """Run DVC when the others are ready; its exit status, after telling them."""
+    for other in others:
+        store.wait([f"ready {other}"], timedelta(seconds=START))
+        if store.get(f"ready {other}") != b"yes":
+            raise UserError(f"rank {other} has no data; see its output")
+    status = execute("-m", "dvc", *arguments)
+    ranks.call(store, {"status": status})
+    with suppress(DistError):  # torchrun on this host may end the store with this process
+        store.wait([f"left {other}" for other in others], timedelta(seconds=FAREWELL))
+    return status
+
+
+def serve(store: Store, rank: int) -> int:
+    """Train whenever rank 0 does, until it tells DVC's exit status."""
+    stages = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
+    (data,) = stages["download"]["outs"]
+    first = os.environ["LOCAL_RANK"] == "0"  # one process a host; on rank 0's, DVC does it
+    ready = not first or (ROOT / data).exists() or not execute(*words(stages["download"]))
+    store.set(f"ready {rank}", "yes" if ready else "no")
+    if not ready:
+        raise UserError(f"{data}: not found; get it with `dvc repro download` or `dvc pull`")
+    for number in count(1):
+        message = wait(store, f"call {number}")
+        if "status" in message:
+            store.set(f"left {rank}", "")
+            return int(message["status"])
+        with TemporaryDirectory(prefix="params-") as folder:
+            params = Path(folder, "params.yaml")
+            params.write_text(message["params"], encoding="utf-8")
+            execute(*words(stages["train"]), f"--params={params}")  # if it fails, so does rank 0's
+    raise AssertionError
+
+
+def wait(store: Store, key: str) -> dict[str, Any]:
+    """The value of a key, however long it takes.
+
+    Raises:
+        torch.distributed.DistError: rank 0's host does not answer.
+    """
+    while True:
+        with suppress(DistStoreError):
+            store.wait([key], timedelta(seconds=POLL))
+            break
+        store.wait(["calls"], timedelta(seconds=POLL))  # is there already
+    content: dict[str, Any] = json.loads(store.get(key))
+    return content
+
+
+def words(stage: dict[str, Any]) -> list[str]:
+    """The command of a stage without its first word, `python`."""
+    return str(stage["cmd"]).split()[1:]
+
+
+def execute(*command: str) -> int:
+    """Run this Python, which is the first on PATH for what it starts; its status."""
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # A process group of its own: killing DVC alone would leave the stage that it started.
+    with subprocess.Popen(
+        [sys.executable, *command],
+        cwd=ROOT,
+        env=os.environ | {"PATH": path},
+        stdin=subprocess.DEVNULL,
+        process_group=0,
+    ) as process:
+        try:
+            return process.wait()
+        finally:
+            if process.poll() is None:  # this process was told to end
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    run(main)
