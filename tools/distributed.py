@@ -12,12 +12,13 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Thread
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -29,7 +30,7 @@ from stages.common.errors import UserError, run
 
 ROOT = Path(__file__).resolve().parent.parent
 START = 600  # seconds for the other hosts to fetch their data
-POLL = 10  # seconds between two looks whether rank 0's host is still there
+POLL = 5  # seconds between two looks whether rank 0's host is still there
 FAREWELL = 10  # seconds for the others to read the exit status
 
 
@@ -51,17 +52,25 @@ def main() -> None:
     sys.exit(status if status >= 0 else 128 - status)
 
 
-def lead(store: Store, others: Iterable[int], arguments: Sequence[str]) -> int:
+def lead(store: Store, others: Sequence[int], arguments: Sequence[str]) -> int:
     """Run DVC when the others are ready; its exit status, after telling them."""
     for other in others:
         store.wait([f"ready {other}"], timedelta(seconds=START))
         if store.get(f"ready {other}") != b"yes":
             raise UserError(f"rank {other} has no data; see its output")
     status = execute("-m", "dvc", *arguments)
-    ranks.call(store, {"status": status})
-    with suppress(DistError):  # torchrun on this host may end the store with this process
-        store.wait([f"left {other}" for other in others], timedelta(seconds=FAREWELL))
+    farewell = Thread(target=dismiss, args=(store, others, status), daemon=True)
+    farewell.start()
+    farewell.join(FAREWELL)  # without a network it may take for ever
     return status
+
+
+def dismiss(store: Store, others: Sequence[int], status: int) -> None:
+    """Tell the others DVC's exit status, and wait until they know it: when it is not 0, `torchrun`
+    ends the store right after this process."""
+    with suppress(DistError):
+        ranks.call(store, {"status": status})
+        store.wait([f"left {other}" for other in others])
 
 
 def serve(store: Store, rank: int) -> int:

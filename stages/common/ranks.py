@@ -34,7 +34,7 @@ from torch.distributed.rendezvous import rendezvous
 from stages.common import numerics
 from stages.common.errors import UserError
 
-SECONDS = 30  # the longest wait for another rank: less than a minute until a lost one is noticed
+SECONDS = 30  # the longest wait for another rank: in a minute all has ended without a lost one
 SESSION = "RANKS_SESSION"  # environment variable: the part of the store that tools.distributed uses
 
 Tensors = dict[str, Tensor]
@@ -179,6 +179,9 @@ def join(identity: Mapping[str, Any], shards: int, device: torch.device, params:
         group.set(f"rank {rank}", json.dumps(said))
         everyone = [json.loads(group.get(f"rank {other}")) for other in range(size)]
         if differences := list(compare(everyone)):
+            group.set(f"rank {rank} has read", "")
+            if rank == 0:  # without torchrun the store ends with this process
+                group.wait([f"rank {other} has read" for other in range(size)])
             raise UserError("\n".join(["the ranks would not compute the same:", *differences]))
         backend = "nccl" if device.type == "cuda" else "gloo"
         timeout = timedelta(seconds=SECONDS)
@@ -218,8 +221,8 @@ def connect() -> Store:
 
 
 def meet(store: Store, rank: int, size: int, seconds: float) -> str:
-    """A name for these processes together, new each time: `torchrun` keeps one store over all restarts,
-    and nobody must take what a dead process said for the word of a living one.
+    """A name for these processes together, new each time. `torchrun` keeps one store over all its
+    restarts, and nobody must take what a dead process said for the word of a living one.
 
     Raises:
         UserError, torch.distributed.DistError: not all have come after so many `seconds`.

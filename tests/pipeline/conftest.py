@@ -128,3 +128,26 @@ def project(reproduced: Project, tmp_path: Path) -> Project:
     """A copy of the reproduced clone, to be changed at will."""
     shutil.copytree(reproduced.folder.parent, tmp_path, dirs_exist_ok=True, symlinks=True)
     return Project(tmp_path / reproduced.folder.name)
+
+
+@pytest.fixture(scope="session")
+def committed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose training takes seconds, reproduced and committed; DVC's cache holds its
+    data, but not its results, as if fetched by someone else. Not to be changed."""
+    folder = tmp_path_factory.mktemp("slow")
+    shutil.copytree(reproduced.folder.parent, folder, dirs_exist_ok=True, symlinks=True)
+    project = Project(folder / reproduced.folder.name)
+    project.set_param("train", "epochs", 6)
+    project.set_param("train", "batch_size", 4)
+    project.repro()
+    project("git", "commit", "--quiet", "--all", "--message=slow")
+    shutil.rmtree(project.folder / ".dvc/cache")  # or DVC would not run what it has the result of
+    project("dvc", "commit", "--force", "download")
+    assert project("git", "status", "--short") == ""
+    return project
+
+
+@pytest.fixture
+def slow(committed: Project, tmp_path: Path) -> Project:
+    """A copy of it, to be changed at will."""
+    return Project(shutil.copytree(committed.folder, tmp_path / "project", symlinks=True))

@@ -1,0 +1,262 @@
+"""Several processes and several hosts: the same bytes, or an error that says what is wrong."""
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests import tiny
+from tests.pipeline import hosts
+from tests.pipeline.conftest import Project
+from tests.pipeline.test_kill import change_code, change_data, digests, wait_for
+from tests.unit import project as stage
+
+TRAIN = stage.STAGES["train"]["cmd"].split()[1:]
+TOOL = ["-m", "tools.distributed"]
+FORCED = ["repro", "--force", "--single-item", "train"]
+PORT = 29400  # on hosts of the test's own, where nobody else can have taken it
+MINUTE = 60  # seconds until a lost network must have ended all
+
+
+def torchrun(*options: str) -> list[str]:
+    return [sys.executable, "-m", "torch.distributed.run", *options]
+
+
+def start(
+    command: list[str], folder: Path, environment: dict[str, str] | None = None
+) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        command,
+        cwd=folder,
+        env=environment or {**os.environ, "PYTHONPATH": str(stage.ROOT)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@contextmanager
+def started(*processes: subprocess.Popen[str]) -> Iterator[None]:
+    """Nothing of them is left at the end, also when the test fails."""
+    try:
+        yield
+    finally:
+        for process in processes:
+            for child in descendants(process):
+                child.kill()
+            process.kill()
+            process.wait()
+
+
+def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def trainers(*processes: subprocess.Popen[str]) -> dict[int, psutil.Process]:
+    """The process of each rank that trains."""
+    return {
+        int(child.environ()["RANK"]): child
+        for process in processes
+        for child in descendants(process)
+        if child.cmdline()[1:] and "stages.train" in child.cmdline() and "-c" not in child.cmdline()
+    }
+
+
+def end(process: subprocess.Popen[str], timeout: float | None = None) -> str:
+    output, _ = process.communicate(timeout=timeout)
+    return output
+
+
+def finish(process: subprocess.Popen[str]) -> str:
+    with started(process):
+        output = end(process)
+    assert process.returncode == 0, output
+    return output
+
+
+def on_two(
+    pair: tuple[hosts.Host, hosts.Host], *program: str, options: tuple[str, ...] = ()
+) -> list[list[str]]:
+    """The command for each of two hosts, one process on each."""
+    first, _ = pair
+    where = [f"--master-addr={first.address}", f"--master-port={PORT}", "--nnodes=2"]
+    return [
+        host.command(*torchrun(*where, f"--node-rank={n}", *options), *program)
+        for n, host in enumerate(pair)
+    ]
+
+
+@pytest.fixture(scope="module")
+def pair() -> Iterator[tuple[hosts.Host, hosts.Host]]:
+    with hosts.joined() as pair:
+        yield pair
+
+
+def workspace(folder: Path, shards: int) -> Path:
+    tiny.write(folder / stage.DATA)
+    train = {"epochs": 2, "batch_size": 20, "lr": 0.05, "log_every": 12, "shards": shards}
+    stage.write_params(folder, train=train | tiny.RECIPE)
+    return folder
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """The digests of what is to be the same; no temporary file nor progress is among them."""
+    files = digests(folder)
+    assert sorted(files) == [
+        "metrics/history.csv",
+        "models/checkpoints/epoch-01.safetensors",
+        "models/checkpoints/epoch-02.safetensors",
+        "models/first_images.idx",
+        "models/model.safetensors",
+    ]
+    return files
+
+
+@pytest.mark.parametrize("shards", [2, 4, 8])
+def test_one_process_some_and_two_hosts_give_the_same_bytes(
+    tmp_path: Path, pair: tuple[hosts.Host, hosts.Host], shards: int
+) -> None:
+    plain, several, first, second = (workspace(tmp_path / name, shards) for name in "abcd")
+    stage.run(plain, "train", "--workers=2")
+    expected = outputs(plain)
+
+    size = {2: 3, 4: 2, 8: 3}[shards]
+    commands = [torchrun(f"--nproc-per-node={size}") + TRAIN, *on_two(pair, *TRAIN)]
+    processes = [
+        start(command, folder)
+        for command, folder in zip(commands, (several, first, second), strict=True)
+    ]
+    with started(*processes):
+        printed = [end(process) for process in processes]
+    assert [process.returncode for process in processes] == [0, 0, 0], printed
+    assert [text.count("Training has finished") for text in printed] == [1, 1, 0]  # rank 0 alone
+    idle = "train.shards: 2, so 1 of the 3 ranks have nothing to do"
+    assert (idle in printed[0]) == (shards < size)
+    assert outputs(several) == expected
+    assert outputs(first) == expected
+    assert digests(second) == {}
+
+
+def change_params(folder: Path) -> None:
+    text = (folder / "params.yaml").read_text()
+    (folder / "params.yaml").write_text(text.replace("lr: 0.05", "lr: 0.04"))
+
+
+def test_ranks_that_differ_refuse_to_start(tmp_path: Path) -> None:
+    changes: list[Callable[[Path], object]] = [str, change_params, change_code, change_data]
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    processes = []
+    for rank, change in enumerate(changes):
+        folder = workspace(tmp_path / str(rank), shards=4)
+        shutil.copytree(stage.ROOT / "stages", folder / "stages")
+        change(folder)
+        environment = {"RANK": str(rank), "WORLD_SIZE": "4", "LOCAL_RANK": str(rank)}
+        environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        processes.append(start([sys.executable, *TRAIN], folder, {**os.environ, **environment}))
+    with started(*processes):
+        for process in processes:
+            output = end(process)
+            assert process.returncode == 1
+            assert "Traceback" not in output
+            name = re.escape(socket.gethostname())
+            assert re.search(
+                rf"^rank 1 \({name}\): other train\.lr: 0\.04, rank 0 has 0\.05$",
+                output,
+                re.MULTILINE,
+            ), output
+            assert re.search(
+                rf"^rank 2 \({name}\): other code\.train\.py: \w", output, re.MULTILINE
+            )
+            assert re.search(rf"^rank 3 \({name}\): other data: \w", output, re.MULTILINE)
+            assert len(re.findall("^rank", output, re.MULTILINE)) == 3
+    assert digests(tmp_path / "0") == {}
+
+
+def start_tool(
+    project: Project, *arguments: str, options: tuple[str, ...] = ()
+) -> subprocess.Popen[str]:
+    command = [*torchrun("--nproc-per-node=2", *options), *TOOL, *arguments]
+    return start(command, project.folder, project.environment())
+
+
+def assert_same(project: Project) -> None:
+    assert project("git", "status", "--short") == ""
+    assert list((project.folder / ".progress").iterdir()) == [project.folder / ".progress/lock"]
+
+
+def test_dvc_leads_and_a_killed_rank_restarts_all(slow: Project) -> None:
+    process = start_tool(slow, *FORCED, options=("--max-restarts=1",))
+    with started(process):
+        wait_for(process, "[Epoch: 3")
+        trainers(process)[1].kill()
+        output = end(process)
+    assert process.returncode == 0, output
+    assert "lost the others" in output
+    assert "Resuming after epoch" in output
+    assert_same(slow)
+
+
+def test_an_experiment_trains_with_its_own_params(slow: Project) -> None:
+    change = ["-S", "train.lr=0.02", "-S", "train.epochs=1"]
+    output = finish(start_tool(slow, "exp", "run", "--temp", "-n", "mine", *change))
+    assert "Training on 600 images (cpu, workers: 1)" in output
+    assert "Ran experiment" in output
+    slow("dvc", "exp", "apply", "mine")
+    assert "lr: 0.02" in (slow.folder / "params.yaml").read_text()
+    output = finish(start_tool(slow))  # nothing to do: the other rank leaves too
+    assert "up to date" in output
+
+
+def test_all_killed_and_more_of_them_finish_it(slow: Project) -> None:
+    process = start_tool(slow, *FORCED)
+    with started(process):
+        wait_for(process, "[Epoch: 3")
+        for trainer in trainers(process).values():
+            trainer.kill()
+        output = end(process)
+    assert process.returncode != 0
+    assert "exited with -9" in output
+    assert not (slow.folder / "models/model.safetensors").exists()
+    process = start_tool(slow, "repro", "train", options=("--nproc-per-node=3",))
+    assert "Resuming after epoch" in finish(process)
+    assert_same(slow)
+
+
+def test_the_network_cut_for_good(
+    slow: Project, pair: tuple[hosts.Host, hosts.Host], tmp_path: Path
+) -> None:
+    """The last test: the hosts do not reach each other any more."""
+    other = Project(shutil.copytree(slow.folder, tmp_path / "other", symlinks=True))
+    shutil.rmtree(other.folder / "data")  # it will fetch its own
+    tiny.write(tmp_path / "tiny")
+    first, second = (
+        start(command, project.folder, project.environment())
+        for command, project in zip(on_two(pair, *TOOL, *FORCED), (slow, other), strict=True)
+    )
+    with started(first, second):
+        wait_for(first, "[Epoch: 3")
+        pair[0].cut()
+        deadline = time.monotonic() + MINUTE
+        for process in (first, second):
+            output = end(process, timeout=deadline - time.monotonic())
+            assert process.returncode != 0
+            assert re.search(r"^rank \d .* lost the others: .*; run again", output, re.MULTILINE)
+    assert (other.folder / "data/MNIST/raw/SHA256SUMS").exists()
+    assert not (slow.folder / "models/model.safetensors").exists()
+    assert list(slow.folder.rglob("*.tmp")) == []
+    assert "Resuming after epoch" in slow("dvc", "repro", "train")
+    assert_same(slow)
