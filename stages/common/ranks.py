@@ -19,6 +19,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Timer
 from typing import Any, Protocol
 from uuid import uuid4
 
@@ -35,6 +36,7 @@ from stages.common import numerics
 from stages.common.errors import UserError
 
 SECONDS = 30  # the longest wait for another rank: in a minute all has ended without a lost one
+GIVE_UP = 50  # seconds to meet; without a network the store never answers
 SESSION = "RANKS_SESSION"  # environment variable: the part of the store that tools.distributed uses
 
 Tensors = dict[str, Tensor]
@@ -169,8 +171,11 @@ def join(identity: Mapping[str, Any], shards: int, device: torch.device, params:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if device.type == "cuda":
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
-    os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface())
+    watchdog = Timer(GIVE_UP, _give_up, [rank])
+    watchdog.daemon = True
+    watchdog.start()
     with together(rank):
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface())
         store = connect()
         if rank == 0 and SESSION in os.environ:
             call(PrefixStore(os.environ[SESSION], store), {"params": params.read_text()})
@@ -186,6 +191,7 @@ def join(identity: Mapping[str, Any], shards: int, device: torch.device, params:
         backend = "nccl" if device.type == "cuda" else "gloo"
         timeout = timedelta(seconds=SECONDS)
         dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=timeout)
+    watchdog.cancel()
     if shards < size:
         print(
             f"train.shards: {shards}, so {size - shards} of the {size} ranks have nothing to do;"
@@ -259,10 +265,19 @@ def together(rank: int) -> Iterator[None]:
         yield
     except (RuntimeError, OSError) as error:  # of torch.distributed, of the network
         reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).splitlines()[0].rstrip(". ")
-        raise UserError(
-            f"rank {rank} ({socket.gethostname()}) lost the others: {reason};"
-            " run again, it goes on after the last finished epoch"
-        ) from None
+        raise UserError(_lost(rank, reason)) from None
+
+
+def _lost(rank: int, reason: str) -> str:
+    return (
+        f"rank {rank} ({socket.gethostname()}) lost the others: {reason};"
+        " run again, it goes on after the last finished epoch"
+    )
+
+
+def _give_up(rank: int) -> None:
+    print(_lost(rank, f"no answer in {GIVE_UP} s"), file=sys.stderr)
+    os._exit(1)  # the main thread waits outside of Python
 
 
 def _take_gpu(number: int) -> None:
