@@ -27,7 +27,7 @@ from ruamel.yaml import YAML
 from torch.distributed import DistError
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from stages.common import ranks
+from stages.common import meeting
 from stages.common.errors import UserError, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,10 +41,10 @@ def main() -> None:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         raise UserError("start it as `torchrun --nproc-per-node 2 -m tools.distributed`")
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    with ranks.together(rank):
-        store = ranks.connect()
-        session = ranks.meet(PrefixStore("tools", store), rank, size, ranks.SECONDS)
-        os.environ[ranks.SESSION] = session
+    with meeting.together(rank):
+        store = meeting.connect()
+        session = meeting.meet(PrefixStore("tools", store), rank, size, meeting.SECONDS)
+        os.environ[meeting.SESSION] = session
         store = PrefixStore(session, store)
         if rank == 0:
             status = lead(store, range(1, size), sys.argv[1:] or ["repro"])
@@ -70,7 +70,7 @@ def dismiss(store: Store, others: Sequence[int], status: int) -> None:
     """Tell the others DVC's exit status, and wait until they know it: when it is not 0, `torchrun`
     ends the store right after this process."""
     with suppress(DistError):
-        ranks.call(store, {"status": status})
+        meeting.call(store, {"status": status})
         store.wait([f"left {other}" for other in others])
 
 

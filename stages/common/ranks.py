@@ -5,13 +5,10 @@ a rank computes the parts of its own shards, each gets the parts of all, and add
 of the shards. So the number of ranks changes no byte. Started plainly, a process is a team of one.
 """
 
-import json
 import math
 import os
-import re
 import socket
 import sys
-import time
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -19,9 +16,7 @@ from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from threading import Timer
 from typing import Any, Protocol
-from uuid import uuid4
 
 import psutil
 import torch
@@ -29,15 +24,10 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 from torch import distributed as dist
-from torch.distributed.distributed_c10d import PrefixStore, Store
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.distributed_c10d import PrefixStore
 
-from stages.common import numerics
+from stages.common import meeting, numerics
 from stages.common.errors import UserError
-
-SECONDS = 30  # the longest wait for another rank: in a minute all has ended without a lost one
-GIVE_UP = 50  # seconds to meet; without a network the store never answers
-SESSION = "RANKS_SESSION"  # environment variable: the part of the store that tools.distributed uses
 
 Tensors = dict[str, Tensor]
 Part = Callable[[Tensor], list[Tensor]]  # of a shard, tensors of the same shapes as of any other
@@ -87,7 +77,7 @@ class Ranks(Team):
         named = {f"{n} {name}": t for n, epoch in enumerate(epochs) for name, t in epoch.items()}
         content = torch.frombuffer(bytearray(to_bytes(named)), dtype=torch.uint8)
         size = torch.tensor([len(content)], device=self._device)
-        with together(self.rank):
+        with meeting.together(self.rank):
             dist.broadcast(size, src=0)
             content = content.to(self._device) if self.rank == 0 else self._bytes(int(size))
             dist.broadcast(content, src=0)
@@ -104,7 +94,7 @@ class Ranks(Team):
             UserError: another rank has ended, or does not answer.
         """
         contents = self._bytes(self.size * len(content))
-        with together(self.rank):
+        with meeting.together(self.rank):
             dist.all_gather_single(contents, content)
         return contents.view(self.size, -1)
 
@@ -171,113 +161,24 @@ def join(identity: Mapping[str, Any], shards: int, device: torch.device, params:
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if device.type == "cuda":
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
-    watchdog = Timer(GIVE_UP, _give_up, [rank])
-    watchdog.daemon = True
-    watchdog.start()
-    with together(rank):
+    with meeting.together(rank), meeting.limited(rank):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface())
-        store = connect()
-        if rank == 0 and SESSION in os.environ:
-            call(PrefixStore(os.environ[SESSION], store), {"params": params.read_text()})
-        group = PrefixStore(meet(PrefixStore("train", store), rank, size, SECONDS), store)
-        said = {"host": socket.gethostname(), "identity": identity}
-        group.set(f"rank {rank}", json.dumps(said))
-        everyone = [json.loads(group.get(f"rank {other}")) for other in range(size)]
-        if differences := list(compare(everyone)):
-            group.set(f"rank {rank} has read", "")
-            if rank == 0:  # without torchrun the store ends with this process
-                group.wait([f"rank {other} has read" for other in range(size)])
-            raise UserError("\n".join(["the ranks would not compute the same:", *differences]))
+        store = meeting.connect()
+        if rank == 0 and meeting.SESSION in os.environ:
+            session = PrefixStore(os.environ[meeting.SESSION], store)
+            meeting.call(session, {"params": params.read_text(encoding="utf-8")})
+        name = meeting.meet(PrefixStore("train", store), rank, size, meeting.SECONDS)
+        group = PrefixStore(name, store)
+        meeting.agree(group, rank, size, identity)
         backend = "nccl" if device.type == "cuda" else "gloo"
-        timeout = timedelta(seconds=SECONDS)
+        timeout = timedelta(seconds=meeting.SECONDS)
         dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=timeout)
-    watchdog.cancel()
     if shards < size:
         print(
             f"train.shards: {shards}, so {size - shards} of the {size} ranks have nothing to do;"
             " more shards would keep them busy, and change the last bits"
         )
     return Ranks(rank, size, device)
-
-
-def compare(ranks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each rank and each value in its identity that is not rank 0's."""
-    expected = dict(_flat(ranks[0]["identity"]))
-    for number, rank in enumerate(ranks):
-        values = dict(_flat(rank["identity"]))
-        for key in sorted(expected.keys() | values.keys()):
-            ours, theirs = expected.get(key, "nothing"), values.get(key, "nothing")
-            if ours != theirs:
-                yield f"rank {number} ({rank['host']}): other {key}: {theirs}, rank 0 has {ours}"
-
-
-def _flat(values: Mapping[str, Any], *outer: str) -> Iterator[tuple[str, object]]:
-    for name, value in values.items():
-        if isinstance(value, dict):
-            yield from _flat(value, *outer, name)
-        else:
-            yield ".".join([*outer, name]).removeprefix("params."), value
-
-
-def connect() -> Store:
-    """The store of keys and values that `torchrun` keeps for its processes."""
-    store: Store
-    store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=SECONDS)))
-    return store
-
-
-def meet(store: Store, rank: int, size: int, seconds: float) -> str:
-    """A name for these processes together, new each time. `torchrun` keeps one store over all its
-    restarts, and nobody must take what a dead process said for the word of a living one.
-
-    Raises:
-        UserError, torch.distributed.DistError: not all have come after so many `seconds`.
-    """
-    me = uuid4().hex
-    if rank > 0:
-        store.set(f"rank {rank}", me)
-        store.wait([f"group of {me}"], timedelta(seconds=seconds))
-        group = store.get(f"group of {me}").decode()
-        store.set(f"{rank} is in {group}", "")
-        return group
-    missing, end = list(range(1, size)), time.monotonic() + seconds
-    while missing := [other for other in missing if not store.check([f"{other} is in {me}"])]:
-        if time.monotonic() > end:
-            raise UserError(
-                f"rank {missing[0]} has not come within {seconds:.0f} s; see its output"
-            )
-        for other in missing:
-            if store.check([f"rank {other}"]):
-                store.set(f"group of {store.get(f'rank {other}').decode()}", me)
-        time.sleep(0.05)
-    return me
-
-
-def call(store: Store, message: Mapping[str, Any]) -> None:
-    """Tell the ranks that serve what comes next: `params` of a training, or the exit `status`."""
-    store.set(f"call {store.add('calls', 1)}", json.dumps(message))
-
-
-@contextmanager
-def together(rank: int) -> Iterator[None]:
-    """What needs the other ranks: without them it ends in a line."""
-    try:
-        yield
-    except (RuntimeError, OSError) as error:  # of torch.distributed, of the network
-        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).splitlines()[0].rstrip(". ")
-        raise UserError(_lost(rank, reason)) from None
-
-
-def _lost(rank: int, reason: str) -> str:
-    return (
-        f"rank {rank} ({socket.gethostname()}) lost the others: {reason};"
-        " run again, it goes on after the last finished epoch"
-    )
-
-
-def _give_up(rank: int) -> None:
-    print(_lost(rank, f"no answer in {GIVE_UP} s"), file=sys.stderr)
-    os._exit(1)  # the main thread waits outside of Python
 
 
 def _take_gpu(number: int) -> None:

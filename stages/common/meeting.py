@@ -1,0 +1,135 @@
+"""How processes that `torchrun` started on several hosts find each other, and notice a loss.
+
+`torchrun` keeps a store of keys and values for them, at the address that it puts into the
+environment of each.
+"""
+
+import json
+import os
+import re
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import timedelta
+from threading import Timer
+from typing import Any
+from uuid import uuid4
+
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
+
+from stages.common.errors import UserError
+
+SECONDS = 30  # the longest wait for another rank: in a minute all has ended without a lost one
+GIVE_UP = 50  # seconds to meet; without a network the store never answers
+SESSION = "RANKS_SESSION"  # environment variable: the part of the store that tools.distributed uses
+
+
+def connect() -> Store:
+    """The store of keys and values that `torchrun` keeps for its processes."""
+    store: Store
+    store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=SECONDS)))
+    return store
+
+
+def meet(store: Store, rank: int, size: int, seconds: float) -> str:
+    """A name for these processes together, new each time. `torchrun` keeps one store over all its
+    restarts, and nobody must take what a dead process said for the word of a living one.
+
+    Raises:
+        UserError, torch.distributed.DistError: not all have come after so many `seconds`.
+    """
+    me = uuid4().hex
+    if rank > 0:
+        store.set(f"rank {rank}", me)
+        store.wait([f"group of {me}"], timedelta(seconds=seconds))
+        group = store.get(f"group of {me}").decode()
+        store.set(f"{rank} is in {group}", "")
+        return group
+    missing, end = list(range(1, size)), time.monotonic() + seconds
+    while missing := [other for other in missing if not store.check([f"{other} is in {me}"])]:
+        if time.monotonic() > end:
+            raise UserError(
+                f"rank {missing[0]} has not come within {seconds:.0f} s; see its output"
+            )
+        for other in missing:
+            if store.check([f"rank {other}"]):
+                store.set(f"group of {store.get(f'rank {other}').decode()}", me)
+        time.sleep(0.05)
+    return me
+
+
+def agree(store: Store, rank: int, size: int, identity: Mapping[str, Any]) -> None:
+    """Let the ranks compare what decides the bytes of their results.
+
+    Raises:
+        UserError: they differ; a line for each value, the same ones on every rank.
+    """
+    store.set(f"rank {rank}", json.dumps({"host": socket.gethostname(), "identity": identity}))
+    ranks = [json.loads(store.get(f"rank {other}")) for other in range(size)]
+    if differences := list(compare(ranks)):
+        store.set(f"rank {rank} has read", "")
+        if rank == 0:  # without torchrun the store ends with this process
+            store.wait([f"rank {other} has read" for other in range(size)])
+        raise UserError("\n".join(["the ranks would not compute the same:", *differences]))
+
+
+def compare(ranks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """A line for each rank and each value in its identity that is not rank 0's."""
+    expected = dict(_flat(ranks[0]["identity"]))
+    for number, rank in enumerate(ranks):
+        values = dict(_flat(rank["identity"]))
+        for key in sorted(expected.keys() | values.keys()):
+            ours, theirs = expected.get(key, "nothing"), values.get(key, "nothing")
+            if ours != theirs:
+                yield f"rank {number} ({rank['host']}): other {key}: {theirs}, rank 0 has {ours}"
+
+
+def _flat(values: Mapping[str, Any], *outer: str) -> Iterator[tuple[str, object]]:
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from _flat(value, *outer, name)
+        else:
+            yield ".".join([*outer, name]).removeprefix("params."), value
+
+
+def call(store: Store, message: Mapping[str, Any]) -> None:
+    """Tell the ranks that serve what comes next: `params` of a training, or the exit `status`."""
+    store.set(f"call {store.add('calls', 1)}", json.dumps(message))
+
+
+@contextmanager
+def together(rank: int) -> Iterator[None]:
+    """What needs the other ranks: without them it ends in a line."""
+    try:
+        yield
+    except (RuntimeError, OSError) as error:  # of torch.distributed, of the network
+        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).splitlines()[0].rstrip(". ")
+        raise UserError(_lost(rank, reason)) from None
+
+
+def _lost(rank: int, reason: str) -> str:
+    return (
+        f"rank {rank} ({socket.gethostname()}) lost the others: {reason};"
+        " run again, it goes on after the last finished epoch"
+    )
+
+
+@contextmanager
+def limited(rank: int) -> Iterator[None]:
+    """End this process if the block takes too long: the store has no time limit of its own when
+    the network is gone, and keeps Python from handling a signal."""
+    watchdog = Timer(GIVE_UP, _give_up, [rank])
+    watchdog.daemon = True
+    watchdog.start()
+    try:
+        yield
+    finally:
+        watchdog.cancel()
+
+
+def _give_up(rank: int) -> None:
+    print(_lost(rank, f"no answer in {GIVE_UP} s"), file=sys.stderr)
+    os._exit(1)

@@ -1,0 +1,118 @@
+import sys
+from argparse import Namespace
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+from torch import distributed as dist
+from torch._C._distributed_c10d import HashStore
+
+from stages.common import numerics, ranks
+from stages.common.errors import UserError
+from stages.common.ranks import Ranks, Team
+from tests.unit import project
+
+AWKWARD = [
+    torch.tensor(0.1),
+    torch.tensor(2**53 + 1),  # no float64 has this value
+    torch.tensor([[float("nan"), -0.0], [float("-inf"), 1e-45]]),
+    torch.empty(0),
+    torch.arange(6).reshape(2, 3).t(),  # not contiguous
+    torch.tensor([1 / 3], dtype=torch.float64),
+]
+
+
+def bits(tensors: list[Tensor]) -> list[tuple[torch.dtype, torch.Size, bytes]]:
+    return [(t.dtype, t.shape, t.contiguous().numpy().tobytes()) for t in tensors]
+
+
+def test_tensors_come_out_with_the_bits_that_went_in() -> None:
+    packed = ranks.pack(AWKWARD)
+    assert (packed.dtype, packed.dim()) == (torch.uint8, 1)
+    like = [torch.zeros_like(tensor) for tensor in AWKWARD]
+    assert bits(ranks.unpack(packed, like)) == bits(AWKWARD)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 8])
+@pytest.mark.parametrize("shards", [1, 2, 7, 8])
+def test_each_shard_has_one_rank_and_the_ranks_have_equally_many(size: int, shards: int) -> None:
+    shares = [list(Ranks(rank, size, torch.device("cpu")).mine(shards)) for rank in range(size)]
+    assert sorted(number for share in shares for number in share) == list(range(shards))
+    assert max(map(len, shares)) - min(map(len, shares)) <= 1
+
+
+def test_a_process_alone_has_all_shards_and_pays_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    team = ranks.join({}, 4, torch.device("cpu"), Path("params.yaml"))
+    assert list(team.mine(4)) == [0, 1, 2, 3]
+    assert type(team.pool(2)) is type(numerics.pool(2))
+    assert team.shared(kept := [{"weights": torch.ones(1)}]) is kept
+    assert not dist.is_initialized()
+
+
+@pytest.fixture
+def group() -> Iterator[Team]:
+    """A process group of this process alone."""
+    dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
+    yield Ranks(0, 1, torch.device("cpu"))
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def test_the_parts_come_back_in_the_order_of_the_shards(group: Team) -> None:
+    def part(shard: Tensor) -> list[Tensor]:
+        return [shard.sum() / 3, shard.max()]
+
+    shards = torch.arange(20).tensor_split(7)
+    with group.pool(2) as pool:
+        assert list(map(bits, pool.map(part, shards))) == [bits(part(s)) for s in shards]
+    assert not dist.is_initialized()
+
+
+@pytest.mark.parametrize("n", [0, 1, 12])
+def test_what_is_kept_comes_to_all_epoch_by_epoch(group: Team, n: int) -> None:
+    epochs = [{"a b": torch.full((2,), epoch / 7), "c": torch.tensor(epoch)} for epoch in range(n)]
+    shared = group.shared(epochs)
+    assert [sorted(epoch) for epoch in shared] == [["a b", "c"]] * n
+    for ours, theirs in zip(shared, epochs, strict=True):
+        assert bits([ours["a b"], ours["c"]]) == bits([theirs["a b"], theirs["c"]])
+
+
+@pytest.mark.parametrize("rank", [None, "0"])
+def test_rank_0_writes_where_it_was_told(monkeypatch: pytest.MonkeyPatch, rank: str | None) -> None:
+    monkeypatch.delenv("RANK", raising=False)
+    if rank:
+        monkeypatch.setenv("RANK", rank)
+    args = Namespace(data=Path("data"), model=Path("model"))
+    assert ranks.reserve(args, "model") == Namespace(data=Path("data"), model=Path("model"))
+
+
+def test_another_rank_writes_and_prints_nowhere(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # so that it comes back
+    args = ranks.reserve(Namespace(data=Path("data"), model=Path("model")), "model")
+    print("not to be seen")
+    sys.stdout.close()
+    assert capsys.readouterr().out == ""
+    assert args.data == Path("data")
+    assert args.model != Path("model")
+    args.model.write_bytes(b"weights")
+    args.scratch.cleanup()
+    assert not args.model.parent.exists()
+
+
+def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "1000")
+    monkeypatch.setenv("RANK", "999")
+    monkeypatch.setenv("LOCAL_RANK", "999")
+    with pytest.raises(UserError, match=r"^train\.device: cuda: \d+ GPUs on .* for process 1000;"):
+        ranks.join({}, 4, torch.device("cuda"), Path("params.yaml"))
+
+
+def test_train_starts_no_process_group_when_it_is_alone(workspace: Path) -> None:
+    project.run(workspace, "train")
+    assert not dist.is_initialized()
