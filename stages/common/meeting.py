@@ -106,7 +106,7 @@ def together(rank: int) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, OSError) as error:  # of torch.distributed, of the network
-        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).splitlines()[0].rstrip(". ")
+        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).split(". ")[0]  # no place in C++
         raise UserError(_lost(rank, reason)) from None
 
 
