@@ -3,7 +3,7 @@
 Reads the MNIST folder and the groups `model` and `train` of params.yaml. Writes the first images
 as the network sees them, the weights after each epoch and at the end, and the history of loss and
 accuracy as it goes. What it keeps in the folder .progress lets it go on after the last finished
-epoch when it was killed.
+epoch when it was killed. Processes that torchrun started share the work: stages/common/ranks.py.
 
     python -m stages.train data/MNIST/raw models/model.safetensors models/checkpoints \\
         models/first_images.idx metrics/history.csv .progress

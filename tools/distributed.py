@@ -42,8 +42,9 @@ def main() -> None:
         raise UserError("start it as `torchrun --nproc-per-node 2 -m tools.distributed`")
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     with meeting.together(rank):
-        store = meeting.connect()
-        session = meeting.meet(PrefixStore("tools", store), rank, size, meeting.SECONDS)
+        with meeting.limited(rank):
+            store = meeting.connect()
+            session = meeting.meet(PrefixStore("tools", store), rank, size, meeting.SECONDS)
         os.environ[meeting.SESSION] = session
         store = PrefixStore(session, store)
         if rank == 0:
@@ -91,7 +92,8 @@ def serve(store: Store, rank: int) -> int:
         with TemporaryDirectory(prefix="params-") as folder:
             params = Path(folder, "params.yaml")
             params.write_text(message["params"], encoding="utf-8")
-            execute(*words(stages["train"]), f"--params={params}")  # if it fails, so does rank 0's
+            command = [*words(stages["train"]), f"--params={params}"]
+            execute(*command, TMPDIR=folder)  # if it fails, so does rank 0's
     raise AssertionError
 
 
@@ -125,14 +127,14 @@ def words(stage: dict[str, Any]) -> list[str]:
     return str(stage["cmd"]).split()[1:]
 
 
-def execute(*command: str) -> int:
+def execute(*command: str, **variables: str) -> int:
     """Run this Python, which is the first on PATH for what it starts; its status."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # A process group of its own: killing DVC alone would leave the stage that it started.
     with subprocess.Popen(
         [sys.executable, *command],
         cwd=ROOT,
-        env=os.environ | {"PATH": path},
+        env=os.environ | {"PATH": path} | variables,
         stdin=subprocess.DEVNULL,
         process_group=0,
     ) as process:

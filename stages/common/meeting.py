@@ -27,6 +27,11 @@ GIVE_UP = 50  # seconds to meet; without a network the store never answers
 SESSION = "RANKS_SESSION"  # environment variable: the part of the store that tools.distributed uses
 
 
+def called() -> bool:
+    """Whether `torchrun`, or what does as it does, started this process."""
+    return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
+
+
 def connect() -> Store:
     """The store of keys and values that `torchrun` keeps for its processes."""
     store: Store

@@ -141,7 +141,7 @@ def unpack(content: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 def reserve(args: Namespace, *outputs: str) -> Namespace:
     """Rank 0 alone writes and prints. On any other rank the paths `outputs` lead into a temporary
     folder, and stdout nowhere, so that it can do all that rank 0 does."""
-    if int(os.environ.get("RANK", "0")) == 0:
+    if not meeting.called() or os.environ["RANK"] == "0":
         return args
     args.scratch = TemporaryDirectory(prefix="rank-")  # goes with the arguments
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
@@ -156,7 +156,7 @@ def join(identity: Mapping[str, Any], shards: int, device: torch.device, params:
     Raises:
         UserError: a rank does not come, or it has another identity; the message says what differs.
     """
-    if "WORLD_SIZE" not in os.environ:
+    if not meeting.called():
         return Team()
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if device.type == "cuda":
@@ -173,6 +173,7 @@ def join(identity: Mapping[str, Any], shards: int, device: torch.device, params:
         backend = "nccl" if device.type == "cuda" else "gloo"
         timeout = timedelta(seconds=meeting.SECONDS)
         dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=timeout)
+    print(f"{size} ranks share the {shards} shards of each batch")
     if shards < size:
         print(
             f"train.shards: {shards}, so {size - shards} of the {size} ranks have nothing to do;"

@@ -43,8 +43,7 @@ def test_each_shard_has_one_rank_and_the_ranks_have_equally_many(size: int, shar
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_a_process_alone_has_all_shards_and_pays_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
+def test_a_process_alone_has_all_shards_and_pays_nothing() -> None:
     team = ranks.join({}, 4, torch.device("cpu"), Path("params.yaml"))
     assert list(team.mine(4)) == [0, 1, 2, 3]
     assert type(team.pool(2)) is type(numerics.pool(2))
@@ -80,11 +79,23 @@ def test_what_is_kept_comes_to_all_epoch_by_epoch(group: Team, n: int) -> None:
         assert bits([ours["a b"], ours["c"]]) == bits([theirs["a b"], theirs["c"]])
 
 
+def started_by_torchrun(monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
+    for name in ("RANK", "LOCAL_RANK"):
+        monkeypatch.setenv(name, rank)
+    for name in ("WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.setenv(name, "1000")
+
+
+def test_a_rank_without_an_address_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "1")
+    args = Namespace(model=Path("model"))
+    assert ranks.reserve(args, "model") == Namespace(model=Path("model"))
+
+
 @pytest.mark.parametrize("rank", [None, "0"])
 def test_rank_0_writes_where_it_was_told(monkeypatch: pytest.MonkeyPatch, rank: str | None) -> None:
-    monkeypatch.delenv("RANK", raising=False)
     if rank:
-        monkeypatch.setenv("RANK", rank)
+        started_by_torchrun(monkeypatch, rank)
     args = Namespace(data=Path("data"), model=Path("model"))
     assert ranks.reserve(args, "model") == Namespace(data=Path("data"), model=Path("model"))
 
@@ -92,7 +103,7 @@ def test_rank_0_writes_where_it_was_told(monkeypatch: pytest.MonkeyPatch, rank: 
 def test_another_rank_writes_and_prints_nowhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setenv("RANK", "1")
+    started_by_torchrun(monkeypatch, "1")
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # so that it comes back
     args = ranks.reserve(Namespace(data=Path("data"), model=Path("model")), "model")
     print("not to be seen")
@@ -106,9 +117,7 @@ def test_another_rank_writes_and_prints_nowhere(
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "1000")
-    monkeypatch.setenv("RANK", "999")
-    monkeypatch.setenv("LOCAL_RANK", "999")
+    started_by_torchrun(monkeypatch, "999")
     with pytest.raises(UserError, match=r"^train\.device: cuda: \d+ GPUs on .* for process 1000;"):
         ranks.join({}, 4, torch.device("cuda"), Path("params.yaml"))
 
