@@ -78,7 +78,7 @@ def measure(size: int, threads: int, steps: int) -> list[tuple[float, float]]:
     )
     if process.returncode:
         raise errors.UserError(f"{size} ranks failed, as shown above")
-    return [(seconds, share) for seconds, share in json.loads(process.stdout)]
+    return [(seconds, share) for seconds, share in json.loads(process.stdout.splitlines()[-1])]
 
 
 def worker(threads: int, steps: int) -> None:
@@ -98,7 +98,7 @@ def worker(threads: int, steps: int) -> None:
         for size in BATCHES:
             batches = torch.split(train.shuffled(len(x), 1, 1), size)[:steps]
             paced = [(batch, 0.001) for batch in batches]
-            seen = train.train_epoch(network, optimizer, view, y, paced, SHARDS, pool)
+            seen = train.train_epoch(network, optimizer, view, y, paced, 0, SHARDS, pool)
             gathering.clear()
             marks = [time.perf_counter(), *(time.perf_counter() for _ in seen)]
             step = median(after - before for before, after in pairwise(marks))
