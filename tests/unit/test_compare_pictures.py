@@ -59,8 +59,8 @@ def test_nothing_broken_can_be_drawn() -> None:
 def test_runs_with_other_batch_sizes_are_drawn_over_the_same_epochs() -> None:
     history = list(pictures.HISTORY_COLUMNS.items())
     scores = np.array([(1, 0.9, 0.6), (2, 0.3, 0.9)], list(pictures.EPOCHS_COLUMNS.items()))
-    steps = [(1, 2, 2, 2.0, 0.2), (1, 4, 4, 1.0, 0.5), (2, 2, 6, 0.5, 0.8), (2, 4, 8, 0.4, 0.9)]
-    few = [(1, 1, 1, 2.0, 0.2), (1, 2, 2, 1.0, 0.5), (2, 1, 3, 0.5, 0.8), (2, 2, 4, 0.4, 0.9)]
+    steps = [(1, 2, 2.0, 0.2), (1, 4, 1.0, 0.5), (2, 2, 0.5, 0.8), (2, 4, 0.4, 0.9)]
+    few = [(1, 1, 2.0, 0.2), (1, 2, 1.0, 0.5), (2, 1, 0.5, 0.8), (2, 2, 0.4, 0.9)]
     runs = [(np.array(rows, history), scores) for rows in (steps, few)]
     figure = pictures.curves(runs, "a_$x$ → b")
     assert figure.get_suptitle() == "a_$x$ → b"

@@ -192,7 +192,7 @@ def test_all_that_is_missing_is_named_at_once(git: Git) -> None:
         ("metrics/metrics.json", b"{", "JSON"),
         ("metrics/metrics.json", b'{"test": {"accuracy": NaN}}', "finite"),
         ("metrics/metrics.json", b'{"test": {"loss": 1}}', "it has no test.accuracy"),
-        ("metrics/predictions.csv", b"", "its first line is not index,label,"),
+        ("metrics/predictions.csv", b"", "its first line lacks index, label, "),
         ("metrics/predictions.csv", b"\xff", "decode"),
         ("metrics/predictions.csv", b"index,label,predicted,confidence\n", "no rows"),
         ("metrics/predictions.csv", b"index,label,predicted,confidence\n0,1,x,1\n", "convert"),

@@ -22,7 +22,7 @@ from stages.plot import BLUE, RED, encode_png, image_grid
 from tools.compare.revision import DATA, Evidence, Table, read_table
 
 HISTORY, EPOCHS = "metrics/history.csv", "metrics/epochs.csv"
-HISTORY_COLUMNS = {"epoch": int, "batch": int, "step": int, "loss": float, "accuracy": float}
+HISTORY_COLUMNS = {"epoch": int, "batch": int, "loss": float, "accuracy": float}
 EPOCHS_COLUMNS = {"epoch": int, "loss": float, "accuracy": float}
 MOST = 50  # digits in a picture
 DPI = 100

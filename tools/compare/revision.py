@@ -174,7 +174,7 @@ def find(revision: Revision, paths: Sequence[str]) -> dict[str, bytes]:
 
 
 def read_table(revision: Revision, path: str, columns: Mapping[str, type]) -> Table:
-    """A CSV file with exactly these columns and at least one row.
+    """A CSV file with these columns, perhaps among others, and at least one row.
 
     Raises:
         UserError: it is missing or something else.
@@ -184,17 +184,20 @@ def read_table(revision: Revision, path: str, columns: Mapping[str, type]) -> Ta
 
 
 def parse_table(content: bytes, columns: Mapping[str, type]) -> Table:
-    """The rows of a CSV table with these columns.
+    """These columns of a CSV table. It may have others: a later revision writes more.
 
     Raises:
-        ValueError: it has others, or no row, or a value of another type.
+        ValueError: it lacks one, or has no row, or a value of another type.
     """
     header, *rows = content.decode().splitlines() or [""]
-    if header != ",".join(columns):
-        raise ValueError(f"its first line is not {','.join(columns)}")
+    names = header.split(",")
+    if missing := [name for name in columns if name not in names]:
+        raise ValueError(f"its first line lacks {', '.join(missing)}")
     if not rows:
         raise ValueError("no rows")
-    return np.loadtxt(rows, np.dtype(list(columns.items())), delimiter=",", ndmin=1)
+    places = [names.index(name) for name in columns]
+    kinds = np.dtype(list(columns.items()))
+    return np.loadtxt(rows, kinds, delimiter=",", usecols=places, ndmin=1)
 
 
 def flatten(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
