@@ -119,13 +119,8 @@ def steps(
     y, (n,)."""
     torch.manual_seed(p.seed)
     network = Network(config)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=p.lr,
-        momentum=p.momentum,
-        nesterov=p.nesterov,
-        weight_decay=p.weight_decay,
-    )
+    settings = p.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
+    optimizer = torch.optim.SGD(network.parameters(), **settings)
     watch = Stopwatch()
     view = watch.around(LOAD, augment.view(x, p.augment, p.seed, epoch=1))
     order = torch.split(train.shuffled(len(x), p.seed, epoch=1), p.batch_size)

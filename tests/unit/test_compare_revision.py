@@ -307,3 +307,9 @@ def test_the_paths_are_those_of_the_pipeline() -> None:
     }
     used = {revision.DATA, revision.MODEL, revision.METRICS, revision.PREDICTIONS}
     assert used <= outputs
+
+
+def test_a_table_may_have_more_columns_in_another_order() -> None:
+    content = b"epoch,lr,loss,validation_loss\n1,0.5,0.25,\n2,0.1,0.125,\n"
+    table = revision.parse_table(content, {"loss": float, "epoch": int})
+    assert table.tolist() == [(0.25, 1), (0.125, 2)]
