@@ -22,8 +22,10 @@ import torch
 from torch import Tensor
 
 from stages import train
-from stages.common import augment, errors, mnist, numerics, params, ranks
-from stages.common.network import Network, NetworkConfig
+from stages.common import errors, mnist, params
+from stages.model import numerics
+from stages.model.network import Network, NetworkConfig
+from stages.training import augment, ranks
 from tools.markdown import table
 
 Gather = Callable[[ranks.Ranks, Tensor], Tensor]

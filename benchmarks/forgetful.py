@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from stages import train
-from stages.common import errors, progress
+from stages.common import errors
+from stages.training import progress
 
 
 class Nothing:

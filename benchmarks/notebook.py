@@ -23,8 +23,9 @@ from torchvision import transforms  # type: ignore[import-untyped]
 from torchvision.datasets import MNIST  # type: ignore[import-untyped]
 from torchvision.utils import make_grid  # type: ignore[import-untyped]
 
-from stages.common import params, weights
-from stages.common.network import Network, NetworkConfig
+from stages.common import params
+from stages.model import weights
+from stages.model.network import Network, NetworkConfig
 
 MEAN, STD = 0.1307, 0.3081
 BATCH_SIZE = 50  # images
@@ -35,7 +36,7 @@ Loader = DataLoader[Any]  # of (images (50, 1, 28, 28), labels (50,))
 
 
 class Net(nn.Module):
-    """The network of `stages.common.network` without its order in memory and its options."""
+    """The network of `stages.model.network` without its order in memory and its options."""
 
     def __init__(self) -> None:
         """Layers with PyTorch's default initial weights."""

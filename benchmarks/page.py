@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.speed import ROOT, measure, spread
 from stages.common import errors
-from tests import browser
+from tests.support import browser
 from tools import markdown
 
 WANTED = 10  # milliseconds, at most

@@ -27,8 +27,10 @@ from tqdm import tqdm
 from benchmarks.recipes import DEFAULT, SPRINT, Overrides, apply, read
 from benchmarks.speed import DATA, ROOT, busy_seconds
 from stages import train
-from stages.common import augment, errors, mnist, numerics, params
-from stages.common.network import Network, NetworkConfig
+from stages.common import errors, mnist, params
+from stages.model import numerics
+from stages.model.network import Network, NetworkConfig
+from stages.training import augment
 from tools.markdown import table
 
 WARM_UP = 20  # steps at the start of each turn that are not counted

@@ -4,7 +4,8 @@ python -m benchmarks.unpinned takes the arguments of python -m stages.train.
 """
 
 from stages import train
-from stages.common import errors, numerics
+from stages.common import errors
+from stages.model import numerics
 
 numerics.SETTINGS.clear()  # pin() reads them when main() calls it
 

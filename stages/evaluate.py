@@ -19,9 +19,10 @@ import numpy.typing as npt
 import torch
 from pydantic import ConfigDict, Field
 
-from stages.common import files, mnist, numerics, params, weights
+from stages.common import files, mnist, params
 from stages.common.errors import UserError, run
-from stages.common.network import Network
+from stages.model import numerics, weights
+from stages.model.network import Network
 
 LogProbabilities = npt.NDArray[np.float32]  # (n, 10)
 Sets = dict[str, tuple[mnist.Images, mnist.Labels]]  # "test", and "validation" if there is one

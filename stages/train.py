@@ -3,7 +3,7 @@
 Reads the MNIST folder and the groups `model` and `train` of params.yaml. Writes the first images
 as the network sees them, the weights after each epoch and at the end, and the history of loss and
 accuracy as it goes. What it keeps in the folder .progress lets it go on after the last finished
-epoch when it was killed. Processes that torchrun started share the work: stages/common/ranks.py.
+epoch when it was killed. Processes that torchrun started share the work: stages/training/ranks.py.
 
     python -m stages.train data/MNIST/raw models/model.safetensors models/checkpoints \\
         models/first_images.idx metrics/history.csv .progress
@@ -26,9 +26,11 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from stages.common import augment, files, mnist, numerics, params, progress, ranks, weights
+from stages.common import files, mnist, params
 from stages.common.errors import UserError, run
-from stages.common.network import Network, NetworkConfig
+from stages.model import numerics, weights
+from stages.model.network import Network, NetworkConfig
+from stages.training import augment, progress, ranks
 
 CHECKPOINT = "epoch-{:02}.safetensors"
 SHOWN = 100  # images of the first batch, at most

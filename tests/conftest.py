@@ -1,5 +1,5 @@
 """Before any test makes a tensor."""
 
-from stages.common import numerics
+from stages.model import numerics
 
 numerics.pin()

@@ -27,8 +27,8 @@ from ruamel.yaml import YAML
 from torch.distributed import DistError
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
-from stages.common import meeting
 from stages.common.errors import UserError, run
+from stages.training import rendezvous
 
 ROOT = Path(__file__).resolve().parent.parent
 START = 600  # seconds for the other hosts to fetch their data
@@ -41,11 +41,11 @@ def main() -> None:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         raise UserError("start it as `torchrun --nproc-per-node 2 -m tools.distributed`")
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
-    with meeting.together(rank):
-        with meeting.limited(rank):
-            store = meeting.connect()
-            session = meeting.meet(PrefixStore("tools", store), rank, size, meeting.SECONDS)
-        os.environ[meeting.SESSION] = session
+    with rendezvous.peer_errors(rank):
+        with rendezvous.deadline(rank):
+            store = rendezvous.connect()
+            session = rendezvous.meet(PrefixStore("tools", store), rank, size, rendezvous.SECONDS)
+        os.environ[rendezvous.SESSION] = session
         store = PrefixStore(session, store)
         if rank == 0:
             status = lead(store, range(1, size), sys.argv[1:] or ["repro"])
@@ -71,7 +71,7 @@ def dismiss(store: Store, others: Sequence[int], status: int) -> None:
     """Tell the others DVC's exit status, and wait until they know it: when it is not 0, `torchrun`
     ends the store right after this process."""
     with suppress(DistError):
-        meeting.call(store, {"status": status})
+        rendezvous.announce(store, {"status": status})
         store.wait([f"left {other}" for other in others])
 
 

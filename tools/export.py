@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from stages.common import files, weights
+from stages.common import files
 from stages.common.errors import run
 from stages.common.mnist import CLASSES, SIZE
-from stages.common.network import Network
+from stages.model import weights
+from stages.model.network import Network
 
 try:
     from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
@@ -60,7 +61,7 @@ def parse_arguments() -> Namespace:
 
 
 def convert(network: Network) -> ModelProto:
-    """The forward pass of `stages/common/network.py`, behind the normalisation, as a graph in
+    """The forward pass of `stages/model/network.py`, behind the normalisation, as a graph in
     which each of `LAYERS` takes what the one before it gives."""
     constants = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     constants |= {name: np.float32(getattr(network.config, name)) for name in ("mean", "std")}

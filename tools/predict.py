@@ -21,10 +21,11 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from stages.common import files, numerics, weights
+from stages.common import files
 from stages.common.errors import UserError, run
-from stages.common.network import Network
 from stages.evaluate import LogProbabilities, classify
+from stages.model import numerics, weights
+from stages.model.network import Network
 from tools.prepare import LARGEST, Grey, prepare
 
 FORMATS = ("PNG", "JPEG", "WEBP")

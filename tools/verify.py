@@ -30,7 +30,7 @@ ABSENT = "-"  # in place of a digest
 MACHINE = """
 import os, platform, torch
 from pathlib import Path
-from stages.common import numerics
+from stages.model import numerics
 
 numerics.pin()
 info = Path("/proc/cpuinfo")  # on Linux

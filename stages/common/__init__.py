@@ -1,1 +1,1 @@
-"""What the stages share, one topic a module."""
+"""What all four stages share, one topic a module. Nothing here imports torch."""

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.invariance.conftest import RUN, Pipeline
-from tests.unit import project
+from tests.support import runner
+from tests.support.invariance import RUN, Pipeline
 
 QEMU = shutil.which("qemu-x86_64")
 CAPABILITY = "import torch; print(torch.backends.cpu.get_cpu_capability())"
-UNPINNED = f"from stages.common import numerics; numerics.SETTINGS.clear(); {RUN}"
+UNPINNED = f"from stages.model import numerics; numerics.SETTINGS.clear(); {RUN}"
 WORKERS = {"Haswell-v4": "1", "EPYC-Rome-v4": "2"}  # Intel and AMD, both with AVX2, not AVX-512
 
 
@@ -42,7 +42,7 @@ def test_without_the_settings_this_cpu_gives_other_files(
     pipeline: Pipeline, here: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("ATEN_CPU_CAPABILITY")  # that of this process, which is pinned
-    if project.python("-c", CAPABILITY).stdout.strip() != "AVX512":
+    if runner.python("-c", CAPABILITY).stdout.strip() != "AVX512":
         pytest.skip("this CPU has no AVX-512, so its own choice of instructions is the pinned one")
     unpinned = pipeline(tmp_path / "run", code=UNPINNED, PIPELINE_WORKERS="2")
     assert unpinned.keys() == here.keys()

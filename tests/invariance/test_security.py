@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.invariance.conftest import RUN, Pipeline
-from tests.unit import project
+from tests.support import runner
+from tests.support.invariance import RUN, Pipeline
 
-GUARD = "from tests.invariance import guard; guard.install();"
+GUARD = "from tests.support import guard; guard.install();"
 
 
 def test_no_stage_unpickles_or_opens_a_connection(
@@ -28,6 +28,6 @@ def test_no_stage_unpickles_or_opens_a_connection(
 )
 def test_the_guard_sees_what_it_must(code: str, event: str) -> None:
     hidden = f"{GUARD}\ntry:\n    {code}\nexcept BaseException:\n    pass"
-    process = project.python("-c", hidden)
+    process = runner.python("-c", hidden)
     assert process.returncode == 1
     assert f"Forbidden: {event}" in process.stderr

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.invariance.conftest import RUN, Pipeline
+from tests.support.invariance import RUN, Pipeline
 
 IN_THE_USERS_LANGUAGE = f"import locale; locale.setlocale(locale.LC_ALL, ''); {RUN}"
 UGLY = """

@@ -1,108 +1,12 @@
-"""The project in a temporary clone, on tiny data, driven by the real `dvc` and `git`."""
+"""The project in a temporary clone, reproduced once, to be copied by each test."""
 
-import os
 import shutil
-import subprocess
-import sys
-import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
-from tests import tiny
-
-ROOT = Path(__file__).parents[2]
-DVC = Path(sys.executable).with_name("dvc")
-ENVIRONMENT = {
-    **os.environ,
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "GIT_AUTHOR_NAME": "Tester",
-    "GIT_AUTHOR_EMAIL": "tester@example.com",
-    "GIT_COMMITTER_NAME": "Tester",
-    "GIT_COMMITTER_EMAIL": "tester@example.com",
-}
-QUICK = {"epochs": 2, "batch_size": 20, "lr": 0.05, "log_every": 10}  # 600 images
-
-
-@dataclass
-class Project:
-    """A clone of the project and how to run commands in it."""
-
-    folder: Path
-
-    def environment(self) -> dict[str, str]:
-        """The variables that commands see."""
-        return ENVIRONMENT | {
-            "MNIST_DIR": str(self.folder.parent / "tiny"),
-            "DVC_SITE_CACHE_DIR": str(self.folder.parent / "site"),  # goes with the folder
-        }
-
-    def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """Run a command, whatever its exit status; stdout and stderr come back together."""
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment() | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
-
-    def __call__(self, *command: str) -> str:
-        """Run a command that must succeed; its output."""
-        process = self.run(*command)
-        assert process.returncode == 0, process.stdout
-        return process.stdout
-
-    def repro(self) -> list[str]:
-        """`dvc repro`; the names of the stages that ran."""
-        output = self("dvc", "repro")
-        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
-
-    def run_queue(self, jobs: int = 2) -> dict[str, str]:
-        """Let workers empty DVC's queue; how each experiment ended, by its name.
-
-        Their output goes nowhere: to read it to its end would be to wait for the workers, and DVC,
-        whose queue is in files, now and then loses the message that tells an idle one to leave."""
-        subprocess.run(
-            [DVC, "queue", "start", f"--jobs={jobs}"],
-            cwd=self.folder,
-            env=self.environment(),
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        deadline = time.monotonic() + 600
-        try:
-            while time.monotonic() < deadline:
-                table = self("dvc", "queue", "status").split("\n\n")[0].splitlines()[1:]
-                ended = {row.split()[1]: row.split()[-1] for row in table}
-                if not {"Queued", "Running"} & set(ended.values()):
-                    return ended
-                time.sleep(1)
-            pytest.fail(f"the queue is not empty after ten minutes: {ended}")
-        finally:
-            self("dvc", "queue", "stop", "--kill")
-
-    def set_param(self, group: str, key: str, value: object) -> None:
-        """Change one value of params.yaml."""
-        path = self.folder / "params.yaml"
-        yaml = YAML()
-        content = yaml.load(path)
-        content[group][key] = value
-        yaml.dump(content, path)
-
-
-def copy_tracked_files(target: Path) -> None:
-    """The working tree as `git add --all` would see it, so that tests run on what is there."""
-    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target / name)
+from tests.support import tiny
+from tests.support.project import QUICK, Project, copy_tracked_files
 
 
 @pytest.fixture(scope="session")

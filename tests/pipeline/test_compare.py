@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from tests.pipeline.conftest import Project
+from tests.support.project import Project
 
 exactly = 1e-12
 

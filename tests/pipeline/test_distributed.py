@@ -14,13 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests import tiny
-from tests.pipeline import hosts
-from tests.pipeline.conftest import Project
-from tests.pipeline.test_kill import change_code, change_data, digests, wait_for
-from tests.unit import project as stage
+from tests.support import hosts, runner, tiny
+from tests.support.project import Project, wait_for
 
-TRAIN = stage.STAGES["train"]["cmd"].split()[1:]
+TRAIN = runner.STAGES["train"]["cmd"].split()[1:]
 TOOL = ["-m", "tools.distributed"]
 FORCED = ["repro", "--force", "--single-item", "train"]
 PORT = 29400  # on hosts of the test's own, where nobody else can have taken it
@@ -37,7 +34,7 @@ def start(
     return subprocess.Popen(
         command,
         cwd=folder,
-        env=environment or {**os.environ, "PYTHONPATH": str(stage.ROOT)},
+        env=environment or {**os.environ, "PYTHONPATH": str(runner.ROOT)},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -106,15 +103,15 @@ def pair() -> Iterator[tuple[hosts.Host, hosts.Host]]:
 
 
 def workspace(folder: Path, shards: int) -> Path:
-    tiny.write(folder / stage.DATA)
+    tiny.write(folder / runner.DATA)
     train = {"epochs": 2, "batch_size": 20, "lr": 0.05, "log_every": 12, "shards": shards}
-    stage.write_params(folder, train=train | tiny.RECIPE)
+    runner.write_params(folder, train=train | tiny.RECIPE)
     return folder
 
 
 def outputs(folder: Path) -> dict[str, str]:
     """The digests of what is to be the same; no temporary file nor progress is among them."""
-    files = digests(folder)
+    files = runner.training_digests(folder)
     assert sorted(files) == [
         "metrics/history.csv",
         "models/checkpoints/epoch-01.safetensors",
@@ -130,7 +127,7 @@ def test_one_process_some_and_two_hosts_give_the_same_bytes(
     tmp_path: Path, pair: tuple[hosts.Host, hosts.Host], shards: int
 ) -> None:
     plain, several, first, second = (workspace(tmp_path / name, shards) for name in "abcd")
-    stage.run(plain, "train", "--workers=2")
+    runner.run(plain, "train", "--workers=2")
     expected = outputs(plain)
 
     size = {2: 3, 4: 2, 8: 3}[shards]
@@ -147,7 +144,7 @@ def test_one_process_some_and_two_hosts_give_the_same_bytes(
     assert (idle in printed[0]) == (shards < size)
     assert outputs(several) == expected
     assert outputs(first) == expected
-    assert digests(second) == {}
+    assert runner.training_digests(second) == {}
 
 
 def change_params(folder: Path) -> None:
@@ -156,13 +153,18 @@ def change_params(folder: Path) -> None:
 
 
 def test_ranks_that_differ_refuse_to_start(tmp_path: Path) -> None:
-    changes: list[Callable[[Path], object]] = [str, change_params, change_code, change_data]
+    changes: list[Callable[[Path], object]] = [
+        str,
+        change_params,
+        runner.change_code,
+        runner.change_data,
+    ]
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     processes = []
     for rank, change in enumerate(changes):
         folder = workspace(tmp_path / str(rank), shards=4)
-        shutil.copytree(stage.ROOT / "stages", folder / "stages")
+        shutil.copytree(runner.ROOT / "stages", folder / "stages")
         change(folder)
         environment = {"RANK": str(rank), "WORLD_SIZE": "4", "LOCAL_RANK": str(rank)}
         environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
@@ -183,7 +185,7 @@ def test_ranks_that_differ_refuse_to_start(tmp_path: Path) -> None:
             )
             assert re.search(rf"^rank 3 \({name}\): other data: \w", output, re.MULTILINE)
             assert len(re.findall("^rank", output, re.MULTILINE)) == 3
-    assert digests(tmp_path / "0") == {}
+    assert runner.training_digests(tmp_path / "0") == {}
 
 
 def start_tool(

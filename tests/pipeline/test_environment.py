@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from tests.pipeline.conftest import ENVIRONMENT, Project
+from tests.support.project import ENVIRONMENT, Project
 
 
 def test_another_python_first_on_the_path_is_named_in_one_line(project: Project) -> None:

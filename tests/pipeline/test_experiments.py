@@ -3,7 +3,7 @@
 import json
 import shutil
 
-from tests.pipeline.conftest import Project
+from tests.support.project import Project
 
 # As in README.md.
 DROP = "Created|Executor|test.loss|per_digit|metrics|models|stages"

@@ -14,22 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from stages.common import mnist
-from tests import faults, tiny
-from tests.pipeline.conftest import DVC, Project
-from tests.unit import project as stage
+from tests.support import faults, runner, tiny
+from tests.support.project import DVC, Project, wait_for
 
-ARGUMENTS = stage.STAGES["train"]["cmd"].split()[3:]
-
-
-def digests(folder: Path) -> dict[str, str]:
-    """The SHA-256 of all that training writes, temporary files and progress included."""
-    return {
-        str(path.relative_to(folder)): mnist.sha256(path.read_bytes())
-        for part in ("models", "metrics", ".progress")
-        for path in (folder / part).rglob("*")
-        if path.is_file() and path.name != "lock"
-    }
+ARGUMENTS = runner.STAGES["train"]["cmd"].split()[3:]
 
 
 def remove_outputs(folder: Path) -> None:
@@ -53,9 +41,9 @@ def finish(folder: Path) -> str:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which training was never killed: two epochs."""
     folder = tmp_path_factory.mktemp("whole")
-    tiny.write(folder / stage.DATA)
+    tiny.write(folder / runner.DATA)
     train = {"epochs": 2, "batch_size": 20, "lr": 0.05, "log_every": 30}
-    stage.write_params(folder, train=train | tiny.RECIPE)
+    runner.write_params(folder, train=train | tiny.RECIPE)
     finish(folder)
     return folder
 
@@ -82,7 +70,7 @@ def test_killed_at_each_step_of_saving(whole: Path, workspace: Path) -> None:
             remove_outputs(workspace)
             faults.start(workspace, ARGUMENTS, die_at=moments.randint(1, 30)).join()
         resumed += "Resuming after epoch" in finish(workspace)
-        assert digests(workspace) == digests(whole)
+        assert runner.training_digests(workspace) == runner.training_digests(whole)
     assert step > 40  # an epoch: history, checkpoint, tensors, run.json; the model
     assert resumed > step / 3
 
@@ -102,11 +90,11 @@ def test_killed_at_thirty_random_moments(whole: Path, workspace: Path) -> None:
         log = workspace / "log"
         resumed += log.exists() and "Resuming after epoch" in log.read_text()
         if process.exitcode == 0:
-            assert digests(workspace) == digests(whole)
+            assert runner.training_digests(workspace) == runner.training_digests(whole)
         else:
             killed += 1
     finish(workspace)
-    assert digests(workspace) == digests(whole)
+    assert runner.training_digests(workspace) == runner.training_digests(whole)
     assert resumed > 0
 
 
@@ -121,15 +109,6 @@ def start_dvc(project: Project, shell: str = "/bin/sh") -> subprocess.Popen[str]
         text=True,
         start_new_session=True,
     )
-
-
-def wait_for(process: subprocess.Popen[str], text: str) -> None:
-    assert process.stdout
-    seen = ""
-    while text not in seen:
-        line = process.stdout.readline()
-        assert line, f"ended before {text!r}: {seen}"
-        seen += line
 
 
 def trainer(project: Project) -> int:
@@ -194,23 +173,7 @@ def test_dvc_killed_while_the_trainer_lives(slow: Project, shell: str) -> None:
 
 
 def change_params(folder: Path) -> None:
-    stage.write_params(folder, train={"epochs": 2, "batch_size": 20, "lr": 0.04, "log_every": 30})
-
-
-def change_data(folder: Path) -> None:
-    """Another pixel, with a digest that fits."""
-    path = folder / stage.DATA / "train-images-idx3-ubyte"
-    content = bytearray(path.read_bytes())
-    before = mnist.sha256(bytes(content))
-    content[-1] ^= 1
-    path.write_bytes(content)
-    sums = path.with_name("SHA256SUMS")
-    sums.write_text(sums.read_text().replace(before, mnist.sha256(bytes(content))))
-
-
-def change_code(folder: Path) -> None:
-    path = folder / "stages/train.py"
-    path.write_text(path.read_text() + "# edited\n")
+    runner.write_params(folder, train={"epochs": 2, "batch_size": 20, "lr": 0.04, "log_every": 30})
 
 
 @pytest.mark.parametrize(
@@ -218,15 +181,15 @@ def change_code(folder: Path) -> None:
     [
         (lambda _: None, "Resuming after epoch 1"),
         (change_params, "it is of a run with other params"),
-        (change_data, "it is of a run with other data"),
-        (change_code, "it is of a run with other code"),
+        (runner.change_data, "it is of a run with other data"),
+        (runner.change_code, "it is of a run with other code"),
     ],
 )
 def test_another_run_starts_afresh(
     workspace: Path, change: Callable[[Path], None], said: str
 ) -> None:
     faults.start(workspace, ARGUMENTS, die_at=40).join()  # in the second epoch
-    shutil.copytree(stage.ROOT / "stages", workspace / "stages")
+    shutil.copytree(runner.ROOT / "stages", workspace / "stages")
     change(workspace)
     command = [sys.executable, "-m", "stages.train", *ARGUMENTS]
     process = subprocess.run(command, cwd=workspace, capture_output=True, text=True, check=True)
@@ -240,7 +203,7 @@ def test_a_full_disk_stops_no_training(whole: Path, workspace: Path) -> None:
     process = subprocess.run(
         command,
         cwd=workspace,
-        env={**os.environ, "PYTHONPATH": str(stage.ROOT)},
+        env={**os.environ, "PYTHONPATH": str(runner.ROOT)},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (120_000, 120_000)),
         capture_output=True,
         text=True,
@@ -248,4 +211,4 @@ def test_a_full_disk_stops_no_training(whole: Path, workspace: Path) -> None:
     )
     assert process.returncode == 0, process.stderr
     assert "Warning: no more progress is kept: .progress/epoch-01.safetensors" in process.stderr
-    assert digests(workspace) == digests(whole)
+    assert runner.training_digests(workspace) == runner.training_digests(whole)

@@ -11,9 +11,9 @@ import torch
 from playwright.sync_api import Browser, Page, expect
 
 from stages.common import mnist
-from stages.common.network import Network, NetworkConfig
-from tests import browser, tiny
-from tests.pipeline.conftest import Project
+from stages.model.network import Network, NetworkConfig
+from tests.support import browser, tiny
+from tests.support.project import Project
 from tools.page import content, revision
 from tools.page.__main__ import SCRIPTS
 

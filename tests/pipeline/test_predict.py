@@ -6,8 +6,8 @@ import sys
 
 from PIL import Image
 
-from tests import tiny
-from tests.pipeline.conftest import Project
+from tests.support import tiny
+from tests.support.project import Project
 
 PREDICT = (sys.executable, "-m", "tools.predict", "--json", "digit.png")
 

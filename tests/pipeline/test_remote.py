@@ -17,10 +17,11 @@ import pandas as pd
 import pytest
 import torch
 
-from stages.common import mnist, weights
-from tests.pipeline import sshd
-from tests.pipeline.conftest import ENVIRONMENT, Project
-from tests.unit.project import DATA, digests
+from stages.common import mnist
+from stages.model import weights
+from tests.support import sshd
+from tests.support.project import ENVIRONMENT, Project
+from tests.support.runner import DATA, digests
 
 MODEL = "models/model.safetensors"
 STORE = "store"  # the folder on the server

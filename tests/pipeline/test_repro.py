@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.pipeline.conftest import Project
+from tests.support.project import Project
 
 
 def test_everything_the_pipeline_writes_is_committed_or_cached(reproduced: Project) -> None:

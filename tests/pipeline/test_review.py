@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tests.pipeline.conftest import Project
+from tests.support.project import Project
 
 TREE = "https://git.example.com/team/mnist/blob/1234abc"
 

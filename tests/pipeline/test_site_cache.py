@@ -4,7 +4,7 @@ import stat
 import sys
 from pathlib import Path
 
-from tests.pipeline.conftest import Project
+from tests.support.project import Project
 
 SITE = ".dvc/tmp/site"
 

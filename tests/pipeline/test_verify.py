@@ -6,8 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.pipeline.conftest import ENVIRONMENT, Project
-from tests.unit.project import digests
+from tests.support.project import ENVIRONMENT, Project
+from tests.support.runner import digests
 
 VERIFY = ("python", "-m", "tools.verify")
 OUTPUTS = [

@@ -1,20 +1,17 @@
 """The real data and weights, where `dvc repro` has made them."""
 
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common import mnist, weights
-from stages.common.network import Network
-
-ROOT = Path(__file__).parents[2]
-DATA = ROOT / "data/MNIST/raw"
-MODEL = ROOT / "models/model.safetensors"
-PREDICTIONS = ROOT / "metrics/predictions.csv"
+from stages.common import mnist
+from stages.model import weights
+from stages.model.network import Network
+from tests.support.real import DATA, MODEL, PREDICTIONS
+from tests.support.runner import ROOT
 
 
 @pytest.fixture(scope="session")

@@ -7,8 +7,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.pipeline.conftest import ENVIRONMENT, copy_tracked_files
-from tests.real.conftest import DATA, ROOT
+from tests.support.project import ENVIRONMENT, copy_tracked_files
+from tests.support.real import DATA
+from tests.support.runner import ROOT
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

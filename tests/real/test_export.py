@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 from stages import evaluate
-from stages.common import mnist, numerics
-from stages.common.network import Network
+from stages.common import mnist
+from stages.model import numerics
+from stages.model.network import Network
 from tools import export
 
 pytestmark = pytest.mark.real

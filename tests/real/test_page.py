@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from stages.common import mnist
-from tests import browser
+from tests.support import browser
 from tools.page import __main__ as tool
 from tools.page import content
 from tools.prepare import prepare

@@ -13,10 +13,11 @@ import pytest
 from PIL import Image
 
 from stages import evaluate
-from stages.common import mnist, numerics
-from stages.common.network import Network
-from tests.real import pictures
-from tests.real.conftest import MODEL
+from stages.common import mnist
+from stages.model import numerics
+from stages.model.network import Network
+from tests.support import pictures
+from tests.support.real import MODEL
 from tools import predict
 
 pytestmark = pytest.mark.real

@@ -11,8 +11,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.pipeline.conftest import ENVIRONMENT, copy_tracked_files
-from tests.real.conftest import DATA
+from tests.support.project import ENVIRONMENT, copy_tracked_files
+from tests.support.real import DATA
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

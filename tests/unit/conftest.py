@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 
 from stages.common import params
-from stages.common.network import NetworkConfig
-from tests import tiny
-from tests.unit import project
+from stages.model.network import NetworkConfig
+from tests.support import runner, tiny
 
 
 @pytest.fixture
 def config() -> NetworkConfig:
     """The network of params.yaml."""
-    return params.load(project.ROOT / "params.yaml", "model", NetworkConfig)
+    return params.load(runner.ROOT / "params.yaml", "model", NetworkConfig)
 
 
 @pytest.fixture
@@ -27,14 +26,14 @@ def workspace(tmp_path: Path) -> Path:
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace after the stage train, only for reading."""
     folder = _workspace(tmp_path_factory.mktemp("trained"))
-    project.run(folder, "train", "--workers=2")
+    runner.run(folder, "train", "--workers=2")
     return folder
 
 
 @pytest.fixture(scope="session")
 def evaluated(trained: Path) -> Path:
     """The same workspace after the stage evaluate, only for reading."""
-    project.run(trained, "evaluate", "--workers=2")
+    runner.run(trained, "evaluate", "--workers=2")
     return trained
 
 
@@ -45,6 +44,6 @@ def copied(evaluated: Path, tmp_path: Path) -> Path:
 
 
 def _workspace(folder: Path) -> Path:
-    tiny.write(folder / project.DATA)
-    project.write_params(folder, train={"epochs": 2, "batch_size": 20, "lr": 0.01, "log_every": 12})
+    tiny.write(folder / runner.DATA)
+    runner.write_params(folder, train={"epochs": 2, "batch_size": 20, "lr": 0.01, "log_every": 12})
     return folder

@@ -5,7 +5,8 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stages.common import augment, numerics
+from stages.model import numerics
+from stages.training import augment
 
 OFF = {"degrees": 0.0, "translate": 0.0, "scale": 0.0, "shear": 0.0}
 ALL = augment.Limits(degrees=10, translate=2, scale=0.1, shear=5)

@@ -7,9 +7,9 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks import recipes, speed, steps
 from stages.common import params
-from stages.common.network import Network, NetworkConfig
+from stages.model.network import Network, NetworkConfig
 from stages.train import TrainParams
-from tests.unit.project import ROOT
+from tests.support.runner import ROOT
 
 DEFAULT = params.load(ROOT / "params.yaml", "model", NetworkConfig)
 

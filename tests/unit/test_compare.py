@@ -8,7 +8,7 @@ import pytest
 from stages.common.errors import UserError
 from tools.compare import report
 from tools.compare.comparison import Change, Confusion, compare, confusions
-from tools.compare.revision import PREDICTION_COLUMNS, Evidence, Revision
+from tools.compare.evidence import PREDICTION_COLUMNS, Evidence, Revision
 from tools.compare.seeds import compare_seeds
 
 LABELS = [0] * 8 + [1] * 8 + [9] * 4

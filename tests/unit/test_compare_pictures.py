@@ -2,9 +2,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from stages.plot import encode_png
-from tests import tiny
+from tests.support import tiny
 from tools.compare import pictures
-from tools.compare.revision import PREDICTION_COLUMNS, Table
+from tools.compare.evidence import PREDICTION_COLUMNS, Table
 
 IMAGES, _ = tiny.digits(4, seed=3)
 

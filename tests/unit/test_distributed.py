@@ -1,7 +1,7 @@
-from tests.unit import project
+from tests.support import runner
 
 
 def test_without_torchrun_it_says_how_to_start_it() -> None:
-    process = project.python("-m", "tools.distributed")
+    process = runner.python("-m", "tools.distributed")
     assert process.returncode == 1
     assert process.stderr == "start it as `torchrun --nproc-per-node 2 -m tools.distributed`\n"

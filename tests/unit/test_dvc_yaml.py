@@ -8,8 +8,7 @@ from ruamel.yaml import YAML
 
 from stages.common import params
 from stages.evaluate import HeldOutParams
-from tests.unit import project
-from tests.unit.project import DVC, GROUPS, ROOT, STAGES
+from tests.support.runner import DVC, GROUPS, ROOT, STAGES, imported
 
 CLASSES: dict[str, type[params.Params]] = {**GROUPS, "train.validation_size": HeldOutParams}
 
@@ -23,7 +22,7 @@ def sources(stage: str) -> set[Path]:
     while pending:
         source = pending.pop()
         found.add(source)
-        pending |= {file for name in project.imported(source) for file in files(name)} - found
+        pending |= {file for name in imported(source) for file in files(name)} - found
     return found
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import UserError, run
-from tests.unit import project
+from tests.support import runner
 
 
 @pytest.fixture(autouse=True)
@@ -47,4 +47,4 @@ def test_a_killed_process_has_said_what_it_did() -> None:
         "import os, signal; from stages.common.errors import run;"
         "run(lambda: print('first') or os.kill(os.getpid(), signal.SIGKILL))"
     )
-    assert project.python("-c", killed).stdout == "first\n"
+    assert runner.python("-c", killed).stdout == "first\n"

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 from stages import evaluate
-from stages.common import mnist, numerics
+from stages.common import mnist
 from stages.common.errors import UserError
-from stages.common.network import Network, NetworkConfig
-from tests import tiny
-from tests.unit import project
+from stages.model import numerics
+from stages.model.network import Network, NetworkConfig
+from tests.support import runner, tiny
 
 
 def outputs(*predicted: tuple[int, float]) -> evaluate.LogProbabilities:
@@ -139,11 +139,11 @@ def test_main_scores_the_weights_after_each_epoch(evaluated: Path) -> None:
 def test_main_scores_the_held_out_images_too(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project.write_params(
+    runner.write_params(
         workspace, train={"epochs": 2, "batch_size": 20, "lr": 0.01, "validation_size": 100}
     )
-    project.run(workspace, "train")
-    project.run(workspace, "evaluate")
+    runner.run(workspace, "train")
+    runner.run(workspace, "evaluate")
     metrics = json.loads((workspace / "metrics/metrics.json").read_text())
     assert metrics.keys() == {"test", "per_digit", "validation"}
     last = pd.read_csv(workspace / "metrics/epochs.csv").iloc[-1]
@@ -156,10 +156,9 @@ def test_main_scores_the_held_out_images_too(
 
 def test_one_worker_gives_the_same_files_as_two(evaluated: Path, copied: Path) -> None:
     shutil.rmtree(copied / "metrics")
-    project.run(copied, "evaluate", "--workers=1")
+    runner.run(copied, "evaluate", "--workers=1")
     assert (
-        project.digests(copied / "metrics").items()
-        <= project.digests(evaluated / "metrics").items()
+        runner.digests(copied / "metrics").items() <= runner.digests(evaluated / "metrics").items()
     )
 
 
@@ -167,11 +166,11 @@ def test_epochs_are_in_the_order_of_their_numbers(copied: Path) -> None:
     checkpoints = copied / "models/checkpoints"
     for old, new in (("01", "100"), ("02", "99")):
         (checkpoints / f"epoch-{old}.safetensors").rename(checkpoints / f"epoch-{new}.safetensors")
-    project.run(copied, "evaluate")
+    runner.run(copied, "evaluate")
     assert pd.read_csv(copied / "metrics/epochs.csv")["epoch"].tolist() == [99, 100]
 
 
 def test_missing_weights_are_named(copied: Path) -> None:
     (copied / "models/model.safetensors").unlink()
     with pytest.raises(UserError, match=r"^models/model\.safetensors: not found; make it with"):
-        project.run(copied, "evaluate")
+        runner.run(copied, "evaluate")

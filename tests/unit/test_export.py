@@ -6,11 +6,11 @@ import onnx
 import onnxruntime
 import pytest
 
-from stages.common import mnist, numerics, weights
-from stages.common.network import Network, NetworkConfig
+from stages.common import mnist
 from stages.evaluate import classify
-from tests import tiny
-from tests.unit import project
+from stages.model import numerics, weights
+from stages.model.network import Network, NetworkConfig
+from tests.support import runner, tiny
 from tools import export
 
 
@@ -66,7 +66,7 @@ def test_main_writes_the_same_bytes_each_time(network: Network, tmp_path: Path) 
 
 def test_without_onnx_it_says_what_to_install(tmp_path: Path) -> None:
     hidden = "import sys; sys.modules['onnx'] = None; import tools.export"
-    process = project.python("-c", hidden, folder=tmp_path)
+    process = runner.python("-c", hidden, folder=tmp_path)
     assert process.returncode == 1
     assert process.stderr == (
         f"{sys.executable} lacks onnx: `pip install -r requirements-export.txt`\n"

@@ -13,7 +13,7 @@ import pytest
 
 from stages.common import files
 from stages.common.errors import UserError
-from tests.unit import project
+from tests.support import runner
 
 ADVICE = "check its folder and the free space"
 
@@ -143,7 +143,7 @@ def test_a_folder_without_write_permission_is_named(old: Path) -> None:
     """
     old.parent.chmod(0o555)
     try:
-        process = project.python("-c", code, old, command=command)
+        process = runner.python("-c", code, old, command=command)
     finally:
         old.parent.chmod(0o755)
     assert process.returncode == 1
@@ -163,7 +163,7 @@ def test_a_process_killed_before_the_rename_leaves_the_old_file(old: Path) -> No
         os.fsync = lambda _: os.kill(os.getpid(), signal.SIGKILL)
         files.write(Path(sys.argv[1]), b"new")
     """
-    assert project.python("-c", code, old).returncode == -signal.SIGKILL
+    assert runner.python("-c", code, old).returncode == -signal.SIGKILL
     assert old.read_bytes() == b"old"
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from stages.common import mnist
 from stages.common.errors import UserError
-from tests import tiny
+from tests.support import tiny
 
 IMAGES, LABELS = mnist.FILES["test"]
 CONTENTS = tiny.files()

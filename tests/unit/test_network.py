@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stages.common.network import Network, NetworkConfig
+from stages.model.network import Network, NetworkConfig
 
 SHAPES = {
     "conv1.weight": (10, 1, 5, 5),

@@ -4,8 +4,8 @@ from argparse import ArgumentParser
 import pytest
 import torch
 
-from stages.common import numerics
-from tests.unit import project
+from stages.model import numerics
+from tests.support import runner
 
 
 def workers(*arguments: str) -> object:
@@ -20,9 +20,9 @@ def workers(*arguments: str) -> object:
 def test_pin_fixes_the_instructions_and_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in numerics.SETTINGS:  # those of this process, which is pinned already
         monkeypatch.delenv(name, raising=False)
-    process = project.python(
+    process = runner.python(
         "-c",
-        "from stages.common import numerics; import torch; print(numerics.pin(),"
+        "from stages.model import numerics; import torch; print(numerics.pin(),"
         " torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())",
     )
     assert process.stdout.split() == ["True", "AVX2", "1"]

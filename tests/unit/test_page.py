@@ -11,9 +11,8 @@ import torch
 from PIL import Image
 
 from stages.common.errors import UserError
-from stages.common.network import Network, NetworkConfig
-from tests import tiny
-from tests.unit import project
+from stages.model.network import Network, NetworkConfig
+from tests.support import runner, tiny
 from tools.page import __main__ as page
 from tools.page import content, revision
 
@@ -28,8 +27,8 @@ PREDICTIONS = pd.DataFrame(
 
 
 def test_shares_are_those_of_the_committed_metrics() -> None:
-    predictions = pd.read_csv(project.ROOT / "metrics/predictions.csv")
-    metrics = json.loads((project.ROOT / "metrics/metrics.json").read_text())
+    predictions = pd.read_csv(runner.ROOT / "metrics/predictions.csv")
+    metrics = json.loads((runner.ROOT / "metrics/metrics.json").read_text())
     overall, per_digit = content.shares(predictions)
     assert overall.value == metrics["test"]["accuracy"]
     rounded = {str(digit): round(share.value, 6) for digit, share in per_digit.items()}
@@ -140,7 +139,7 @@ def test_what_is_missing_is_one_line(
     copied: Path, monkeypatch: pytest.MonkeyPatch, missing: str, remedy: str
 ) -> None:
     (copied / "metrics/plots").mkdir()
-    shutil.copy(project.ROOT / "metrics/plots/samples.png", copied / "metrics/plots")
+    shutil.copy(runner.ROOT / "metrics/plots/samples.png", copied / "metrics/plots")
     (copied / missing).rename(copied / "away")
     monkeypatch.chdir(copied)
     monkeypatch.setattr("sys.argv", ["tools.page"])

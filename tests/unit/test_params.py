@@ -6,10 +6,10 @@ from pydantic import ValidationError
 from stages.common import params
 from stages.common.errors import UserError
 from stages.train import TrainParams
-from tests.unit import project
-from tests.unit.project import GROUPS
+from tests.support import runner
+from tests.support.runner import GROUPS
 
-REAL = (project.ROOT / "params.yaml").read_text(encoding="utf-8")
+REAL = (runner.ROOT / "params.yaml").read_text(encoding="utf-8")
 
 MISTAKES = [  # what params.yaml says, what it says instead, the message
     ("lr: 0.001", "lr: -1", "train.lr: must be greater than 0 (got -1)"),
@@ -144,7 +144,7 @@ def load_error(path: Path, group: str) -> str:
 
 @pytest.mark.parametrize(("group", "model"), GROUPS.items())
 def test_the_real_file_is_valid(group: str, model: type[params.Params]) -> None:
-    assert isinstance(params.load(project.ROOT / "params.yaml", group, model), model)
+    assert isinstance(params.load(runner.ROOT / "params.yaml", group, model), model)
 
 
 @pytest.mark.parametrize(("old", "new", "message"), MISTAKES)
@@ -172,7 +172,7 @@ def test_an_absent_file_is_one_line(tmp_path: Path) -> None:
 
 
 def test_several_mistakes_are_a_line_each(tmp_path: Path) -> None:
-    project.write_params(tmp_path, train={"lr": -1, "seed": "x", "wings": 3})
+    runner.write_params(tmp_path, train={"lr": -1, "seed": "x", "wings": 3})
     path = tmp_path / "params.yaml"
     assert load_error(path, "train").splitlines() == [
         f"{path}: train.lr: must be greater than 0 (got -1)",
@@ -188,7 +188,7 @@ def test_1e_3_is_a_number(tmp_path: Path) -> None:
 
 
 def test_loaded_params_cannot_be_changed() -> None:
-    p = params.load(project.ROOT / "params.yaml", "train", TrainParams)
+    p = params.load(runner.ROOT / "params.yaml", "train", TrainParams)
     with pytest.raises(ValidationError, match="frozen"):
         p.lr = 1.0
 
@@ -205,9 +205,9 @@ def test_loaded_params_cannot_be_changed() -> None:
 def test_a_stage_ends_with_the_line_before_it_writes_anything(
     workspace: Path, stage: str, mistake: dict[str, int], message: str
 ) -> None:
-    project.write_params(workspace, **{stage: mistake})
-    before = project.digests(workspace)
-    process = project.spawn(workspace, stage)
+    runner.write_params(workspace, **{stage: mistake})
+    before = runner.digests(workspace)
+    process = runner.spawn(workspace, stage)
     assert process.returncode == 1
     assert process.stderr == f"params.yaml: {stage}.{message}\n"
-    assert project.digests(workspace) == before
+    assert runner.digests(workspace) == before

@@ -13,8 +13,7 @@ from PIL import Image
 from stages import plot
 from stages.common import mnist
 from stages.common.errors import UserError
-from tests import tiny
-from tests.unit import project
+from tests.support import runner, tiny
 
 NAMES = [
     "confusion_matrix", "mistakes", "per_digit_accuracy", "predictions", "samples",
@@ -34,7 +33,7 @@ IMAGES, _ = tiny.digits(6, seed=3)
 @pytest.fixture(scope="module")
 def drawn(evaluated: Path) -> Path:
     """The workspace after the stage plot, only for reading."""
-    project.run(evaluated, "plot")
+    runner.run(evaluated, "plot")
     return evaluated
 
 
@@ -64,13 +63,13 @@ def test_the_bytes_depend_neither_on_the_run_nor_on_the_users_matplotlibrc(
     settings.write_text("font.size: 20\naxes.facecolor: black\nsavefig.bbox: tight\n")
     monkeypatch.setenv("MATPLOTLIBRC", str(settings))
     shutil.rmtree(copied / "metrics/plots", ignore_errors=True)
-    assert project.spawn(copied, "plot").stdout == "6 pictures in metrics/plots\n"
-    assert project.digests(copied / "metrics") == project.digests(drawn / "metrics")
+    assert runner.spawn(copied, "plot").stdout == "6 pictures in metrics/plots\n"
+    assert runner.digests(copied / "metrics") == runner.digests(drawn / "metrics")
 
 
 def test_download_and_plot_start_without_loading_torch() -> None:
     code = "import sys, stages.download, stages.plot; sys.exit('torch' in sys.modules)"
-    assert project.python("-c", code).returncode == 0
+    assert runner.python("-c", code).returncode == 0
 
 
 def test_the_confusion_matrix_counts_label_against_prediction() -> None:
@@ -190,7 +189,7 @@ def test_first_images_that_cannot_be_read_are_one_line(
     if content is not None:
         (copied / path).write_bytes(content)
     with pytest.raises(UserError, match=f"^{re.escape(f'{path}: {message}')}"):
-        project.run(copied, "plot")
+        runner.run(copied, "plot")
 
 
 def test_a_network_without_mistakes_can_be_drawn() -> None:
@@ -207,7 +206,7 @@ def test_a_missing_table_is_named(copied: Path, table: str) -> None:
     path = Path(f"metrics/{table}.csv")
     (copied / path).unlink()
     with pytest.raises(UserError, match=f"^{path}: not found; make it with `dvc repro`$"):
-        project.run(copied, "plot")
+        runner.run(copied, "plot")
 
 
 @pytest.mark.parametrize("table", ["history", "epochs", "predictions"])
@@ -225,7 +224,7 @@ def test_a_missing_table_is_named(copied: Path, table: str) -> None:
 def test_a_broken_table_is_one_line_that_names_it(copied: Path, table: str, content: bytes) -> None:
     (copied / f"metrics/{table}.csv").write_bytes(content)
     with pytest.raises(UserError) as error:
-        project.run(copied, "plot")
+        runner.run(copied, "plot")
     assert str(error.value).startswith(f"metrics/{table}.csv: not the expected table (")
     assert str(error.value).endswith("); make it again with `dvc repro`")
     assert "\n" not in str(error.value)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from stages.common import errors, weights
+from stages.common import errors
 from stages.common.errors import UserError
-from tests import tiny
-from tests.unit import project
+from stages.model import weights
+from tests.support import runner, tiny
 from tools import predict
 
 Output = pytest.CaptureFixture[str]
@@ -236,7 +236,7 @@ def test_a_process_of_its_own_reads_standard_input_and_leaves_dvc_alone(trained:
     process = subprocess.run(
         [sys.executable, "-c", code, "-"],
         cwd=trained,
-        env={"PYTHONPATH": str(project.ROOT)},
+        env={"PYTHONPATH": str(runner.ROOT)},
         input=encoded(seven()),
         capture_output=True,
         check=False,

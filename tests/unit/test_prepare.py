@@ -5,7 +5,7 @@ from PIL import Image, ImageDraw
 from scipy import ndimage
 
 from stages.common.errors import UserError
-from tests import tiny
+from tests.support import tiny
 from tools.prepare import Grey, prepare
 
 Colour = tuple[int, ...] | int

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
-from stages.common import files, progress
+from stages.common import files
 from stages.common.errors import UserError
-from tests.unit import project
+from stages.training import progress
+from tests.support import runner
 
 RUN: dict[str, Any] = {"params": {"lr": 0.001}, "data": "ab12"}
 
@@ -155,14 +156,14 @@ def test_a_folder_that_is_a_link_out_of_the_project_is_refused(
 def test_a_second_process_is_refused_and_told_the_first_ones_id(tmp_path: Path) -> None:
     hold = "\n".join([
         "import sys, pathlib",
-        "from stages.common import progress",
+        "from stages.training import progress",
         "with progress.kept(pathlib.Path(sys.argv[1]), {}):",
         "    print('holding', flush=True)",
         "    sys.stdin.read()",
     ])  # fmt: skip
     command = [sys.executable, "-c", hold, str(tmp_path)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, cwd=project.ROOT, stdin=pipe, stdout=pipe) as first:
+    with subprocess.Popen(command, cwd=runner.ROOT, stdin=pipe, stdout=pipe) as first:
         assert first.stdout
         assert first.stdout.readline() == b"holding\n"
         with pytest.raises(UserError, match=f"process {first.pid} is training here"):
@@ -194,9 +195,9 @@ def test_a_full_disk_costs_a_warning_and_the_epochs_after_it(
 def test_the_fingerprint_holds_code_versions_and_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MKL_CBWR", "AVX2")
     run = progress.fingerprint(data="ab12")
-    code = (project.ROOT / "stages/common/progress.py").read_bytes()
+    code = (runner.ROOT / "stages/training/progress.py").read_bytes()
     assert run["data"] == "ab12"
-    assert run["code"]["common/progress.py"] == progress._sha256(code)
+    assert run["code"]["training/progress.py"] == progress._sha256(code)
     assert run["versions"]["torch"] == torch.__version__
     assert run["settings"]["MKL_CBWR"] == "AVX2"
     assert files.canonical_json(run)  # JSON can hold it
@@ -204,10 +205,10 @@ def test_the_fingerprint_holds_code_versions_and_settings(monkeypatch: pytest.Mo
 
 def test_the_code_is_that_of_the_stage_and_all_that_it_imports(tmp_path: Path) -> None:
     show = (
-        "import sys; from stages import train; from stages.common import progress;"
+        "import sys; from stages import train; from stages.training import progress;"
         "print(*sorted(progress.fingerprint()['code']))"
     )
-    process = project.python("-c", show, folder=tmp_path)
-    deps = project.STAGES["train"]["deps"]
+    process = runner.python("-c", show, folder=tmp_path)
+    deps = runner.STAGES["train"]["deps"]
     expected = sorted(path.removeprefix("stages/") for path in deps if path.endswith(".py"))
     assert process.stdout.split() == expected

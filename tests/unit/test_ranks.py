@@ -9,10 +9,11 @@ from torch import Tensor
 from torch import distributed as dist
 from torch._C._distributed_c10d import HashStore
 
-from stages.common import numerics, ranks
 from stages.common.errors import UserError
-from stages.common.ranks import Ranks, Team
-from tests.unit import project
+from stages.model import numerics
+from stages.training import ranks
+from stages.training.ranks import Ranks, Team
+from tests.support import runner
 
 AWKWARD = [
     torch.tensor(0.1),
@@ -123,5 +124,5 @@ def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_train_starts_no_process_group_when_it_is_alone(workspace: Path) -> None:
-    project.run(workspace, "train")
+    runner.run(workspace, "train")
     assert not dist.is_initialized()

@@ -8,7 +8,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import stages
-from tests.unit import project
+from tests.support import runner
 
 RANGES = {"torch", "torchvision"}  # so that their CPU-only and their CUDA builds both fit
 # PyTorch's CUDA build pins what it needs besides; its CPU build needs none of it.
@@ -18,7 +18,7 @@ OF_CUDA = re.compile("nvidia-|cuda-|triton")
 def listed(name: str) -> dict[str, Requirement]:
     """The lines of a requirements file, and of the one that it includes."""
     requirements: dict[str, Requirement] = {}
-    for line in (project.ROOT / name).read_text(encoding="utf-8").splitlines():
+    for line in (runner.ROOT / name).read_text(encoding="utf-8").splitlines():
         if line.startswith("-r "):
             requirements |= listed(line.removeprefix("-r "))
         elif line and not line.startswith("#"):
@@ -45,7 +45,7 @@ def needed(roots: Iterable[Requirement]) -> set[str]:
     return {name for name, _ in found}
 
 
-FILES = sorted(path.name for path in project.ROOT.glob("requirements*.txt"))
+FILES = sorted(path.name for path in runner.ROOT.glob("requirements*.txt"))
 each_installed = pytest.mark.parametrize(
     "name", [name for name in FILES if name != "requirements-s3.txt"]
 )
@@ -76,7 +76,7 @@ def test_every_package_index_has_what_is_listed(name: str) -> None:
 
 def test_a_stage_checks_for_every_package_that_is_imported() -> None:
     imported = {
-        name.partition(".")[0] for source in project.SOURCES for name in project.imported(source)
+        name.partition(".")[0] for source in runner.SOURCES for name in runner.imported(source)
     }
     comes_with_pydantic = {"pydantic_core"}
     third_party = imported - sys.stdlib_module_names - {"stages"} - comes_with_pydantic

@@ -1,6 +1,6 @@
 import pytest
 
-from tests.unit.project import ROOT, SOURCES
+from tests.support.runner import ROOT, SOURCES
 
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
 

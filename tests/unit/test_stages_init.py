@@ -6,18 +6,18 @@ from pathlib import Path
 import pytest
 
 import stages
-from tests.unit import project
+from tests.support import runner
 
 HINT = "run `make repro`, or activate the environment first (source .venv/bin/activate)\n"
 
 
-@pytest.mark.parametrize("stage", project.STAGES)
+@pytest.mark.parametrize("stage", runner.STAGES)
 @pytest.mark.parametrize("interpreter", [sys.executable, "/usr/bin/python3"])
 def test_a_python_without_the_packages_says_so_in_one_line(stage: str, interpreter: str) -> None:
     if not Path(interpreter).exists():
         pytest.skip(f"no {interpreter} here")
     no_packages = "-S"
-    process = project.python("-m", f"stages.{stage}", command=(interpreter, no_packages))
+    process = runner.python("-m", f"stages.{stage}", command=(interpreter, no_packages))
     assert process.returncode == 1
     assert process.stderr == f"{interpreter} lacks {', '.join(stages.REQUIRED)}: {HINT}"
 
@@ -27,9 +27,9 @@ def test_a_python_that_is_too_old_says_so_in_one_line(minor: int) -> None:
     name = f"python3.{minor}"
     pyenv = map(str, Path(sys.base_prefix).parent.glob("3.*/bin"))  # keeps its versions there
     interpreter = shutil.which(name, path=os.pathsep.join([*pyenv, os.environ["PATH"]]))
-    if not interpreter or project.python("-c", "", command=(interpreter,)).returncode:
+    if not interpreter or runner.python("-c", "", command=(interpreter,)).returncode:
         pytest.skip(f"no {name} here")
-    process = project.python("-m", "stages.train", command=(interpreter,))
+    process = runner.python("-m", "stages.train", command=(interpreter,))
     assert process.returncode == 1
     assert process.stderr.startswith(f"{interpreter} is Python 3.{minor}.")
     assert process.stderr.endswith(f", too old: {HINT}")

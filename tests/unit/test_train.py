@@ -10,12 +10,13 @@ import torch
 from torch.nn import functional as F
 
 from stages import train
-from stages.common import augment, mnist, numerics
+from stages.common import mnist
 from stages.common.errors import UserError
-from stages.common.network import Network, NetworkConfig
+from stages.model import numerics
+from stages.model.network import Network, NetworkConfig
 from stages.train import History, StepResult
-from tests import tiny
-from tests.unit import project
+from stages.training import augment
+from tests.support import runner, tiny
 
 N = 100  # images
 OFF = {"degrees": 0, "translate": 0, "scale": 0, "shear": 0}
@@ -244,10 +245,10 @@ def test_main_writes_the_first_images_as_they_are_and_as_the_network_saw_them(
     np.testing.assert_array_equal(original, first)
     np.testing.assert_array_equal(seen, first)  # no augmentation
 
-    project.write_params(
+    runner.write_params(
         workspace, train={"epochs": 1, "batch_size": 30, "augment": {**OFF, "translate": 2}}
     )
-    project.run(workspace, "train")
+    runner.run(workspace, "train")
     original, seen = mnist.decode_idx((workspace / path).read_bytes())
     np.testing.assert_array_equal(original[:20], first)
     assert seen.shape == (30, 28, 28)
@@ -257,31 +258,31 @@ def test_main_writes_the_first_images_as_they_are_and_as_the_network_saw_them(
 def test_held_out_images_are_not_trained_on(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    project.write_params(workspace, train={"epochs": 1, "batch_size": 20, "validation_size": 100})
-    project.run(workspace, "train")
+    runner.write_params(workspace, train={"epochs": 1, "batch_size": 20, "validation_size": 100})
+    runner.run(workspace, "train")
     assert "Training on 500 images" in capsys.readouterr().out
     history = pd.read_csv(workspace / "metrics/history.csv")
     assert history["batch"].tolist() == [25]
 
 
 def test_more_held_out_than_there_is_is_refused(workspace: Path) -> None:
-    project.write_params(workspace, train={"validation_size": 600})
+    runner.write_params(workspace, train={"validation_size": 600})
     with pytest.raises(
         UserError, match=r"^params\.yaml: train\.validation_size: must be less than"
     ):
-        project.run(workspace, "train")
+        runner.run(workspace, "train")
 
 
 def test_one_worker_gives_the_same_files_as_two(trained: Path, workspace: Path) -> None:
-    project.run(workspace, "train", "--workers=1")
-    ours, theirs = project.digests(workspace), project.digests(trained)
+    runner.run(workspace, "train", "--workers=1")
+    ours, theirs = runner.digests(workspace), runner.digests(trained)
     assert ours == {name: theirs[name] for name in ours}
     assert "models/model.safetensors" in ours
 
 
 def test_another_seed_gives_other_weights(trained: Path, workspace: Path) -> None:
-    project.write_params(workspace, train={"epochs": 1, "batch_size": 20, "lr": 0.01, "seed": 43})
-    project.run(workspace, "train")
+    runner.write_params(workspace, train={"epochs": 1, "batch_size": 20, "lr": 0.01, "seed": 43})
+    runner.run(workspace, "train")
     first = "models/checkpoints/epoch-01.safetensors"
     assert (workspace / first).read_bytes() != (trained / first).read_bytes()
 
@@ -290,7 +291,7 @@ def test_another_seed_gives_other_weights(trained: Path, workspace: Path) -> Non
 def test_training_that_diverges_says_to_lower_lr_and_leaves_no_model(
     workspace: Path, lr: float
 ) -> None:
-    project.write_params(workspace, train={"lr": lr, "batch_size": 20})
+    runner.write_params(workspace, train={"lr": lr, "batch_size": 20})
     with pytest.raises(UserError, match=r"^loss became nan at epoch 1, batch \d+: lower train\.lr"):
-        project.run(workspace, "train")
+        runner.run(workspace, "train")
     assert {path.name for path in (workspace / "models").iterdir()} == {"first_images.idx"}

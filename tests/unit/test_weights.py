@@ -6,9 +6,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import save
 
-from stages.common import weights
 from stages.common.errors import UserError
-from stages.common.network import Network, NetworkConfig
+from stages.model import weights
+from stages.model.network import Network, NetworkConfig
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from stages.common import files
 from stages.common.errors import run
-from tools.compare import report, revision
+from tools.compare import evidence, report
 from tools.compare.comparison import Comparison, compare
 from tools.compare.seeds import SeedComparison, compare_seeds
 from tools.markdown import code
@@ -52,7 +52,7 @@ def parse_arguments() -> Namespace:
         "head",
         metavar="HEAD",
         nargs="?",
-        default=revision.WORKSPACE,
+        default=evidence.WORKSPACE,
         help="the same; the workspace by default",
     )
     parser.add_argument(
@@ -76,12 +76,12 @@ def parse_arguments() -> Namespace:
     return args
 
 
-def load(name: str) -> revision.Evidence:
+def load(name: str) -> evidence.Evidence:
     """The evidence of a revision by its name."""
-    return revision.load(revision.resolve(name))
+    return evidence.load(evidence.resolve(name))
 
 
-def draw(folder: Path, base: revision.Evidence, head: revision.Evidence) -> str:
+def draw(folder: Path, base: evidence.Evidence, head: evidence.Evidence) -> str:
     """Write the pictures; the line that names them."""
     from tools.compare import pictures  # noqa: PLC0415 - matplotlib: half of the time, if always
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from stages.common.errors import UserError
 from stages.common.mnist import CLASSES
-from tools.compare.revision import ACCURACY, DATA, MODEL, PER_DIGIT, Evidence, Revision
-from tools.compare.significance import ALPHA, holm, mcnemar, wilson
+from tools.compare.evidence import ACCURACY, DATA, MODEL, PER_DIGIT, Evidence, Revision
+from tools.statistics import ALPHA, holm, mcnemar, wilson
 
 Verdict = Literal["better", "worse", "no evidence", "same predictions"]
 Digits = npt.NDArray[np.int64]  # (n,), 0 to 9

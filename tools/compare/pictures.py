@@ -19,7 +19,7 @@ from matplotlib.ticker import (
 from stages.common import files, mnist
 from stages.common.errors import UserError
 from stages.plot import BLUE, RED, encode_png, image_grid
-from tools.compare.revision import DATA, Evidence, Table, read_table
+from tools.compare.evidence import DATA, Evidence, Table, read_table
 
 HISTORY, EPOCHS = "metrics/history.csv", "metrics/epochs.csv"
 HISTORY_COLUMNS = {"epoch": int, "batch": int, "loss": float, "accuracy": float}

@@ -11,10 +11,10 @@ from tools.compare.comparison import (
     Paired,
     Rate,
 )
-from tools.compare.revision import ACCURACY, DATA, MODEL, PER_DIGIT, Revision
+from tools.compare.evidence import ACCURACY, DATA, MODEL, PER_DIGIT, Revision
 from tools.compare.seeds import SEED, Means, Sample, SeedComparison
-from tools.compare.significance import ALPHA
 from tools.markdown import code, table
+from tools.statistics import ALPHA
 
 
 def markdown(comparison: Comparison) -> str:

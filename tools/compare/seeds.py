@@ -8,8 +8,8 @@ import numpy as np
 
 from stages.common.errors import UserError
 from tools.compare.comparison import Change, Verdict, changes, check_labels, judge
-from tools.compare.revision import ACCURACY, DATA, PER_DIGIT, Evidence, Revision
-from tools.compare.significance import holm, welch
+from tools.compare.evidence import ACCURACY, DATA, PER_DIGIT, Evidence, Revision
+from tools.statistics import holm, welch
 
 SEED = "train.seed"
 

@@ -15,8 +15,9 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from stages.common import files, mnist, weights
+from stages.common import files, mnist
 from stages.common.errors import run
+from stages.model import weights
 from stages.plot import read_table
 from tools.page import content, revision
 

@@ -16,7 +16,7 @@ from scipy.stats import binomtest
 
 from stages.common import mnist
 from stages.common.errors import UserError
-from stages.common.network import Network
+from stages.model.network import Network
 
 COLUMNS = {"index": int, "label": int, "predicted": int, "confidence": float}
 EXAMPLES = 12  # images at most behind a cell of the confusion matrix, to bound the page's size

@@ -11,8 +11,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.common.errors import UserError
-from tests.unit import project
-from tools.compare import revision
+from tests.support import runner
+from tools.compare import evidence
 from tools.compare.__main__ import main
 
 RIGHT = [3] * 10  # the labels, too
@@ -35,7 +35,7 @@ def write_run(folder: Path, lr: float, seed: int, predicted: list[int]) -> None:
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_text(text)
-    digests = {name: revision.md5(text.encode()) for name, text in files.items()}
+    digests = {name: evidence.md5(text.encode()) for name, text in files.items()}
     entries = [{"path": name, "hash": "md5", "md5": digests[name]} for name in files]
     yaml = YAML()
     yaml.dump(params, folder / "params.yaml")
@@ -89,7 +89,7 @@ def test_a_revision_may_have_any_name_that_git_knows(git: Git, name: str) -> Non
     commit = git("rev-parse", "HEAD")
     git("tag", "--annotate", "--message=tag", "v1")
     name = name.format(commit=commit)
-    found = revision.resolve(name)
+    found = evidence.resolve(name)
     assert found.commit == commit
     shown = commit[:7] if commit.startswith(name) else f"{name} ({commit[:7]})"
     assert str(found) == shown
@@ -103,10 +103,10 @@ def test_an_experiment_is_found_by_its_name(git: Git) -> None:
     git("checkout", "--quiet", "main")
     experiment(git, "proud-fox", baseline, result)
     git("update-ref", "refs/exps/exec/EXEC_HEAD", baseline)  # DVC keeps more than experiments
-    assert revision.load(revision.resolve("proud-fox")).params["train.lr"] == 0.01
+    assert evidence.load(evidence.resolve("proud-fox")).params["train.lr"] == 0.01
     for name in ("EXEC_HEAD", "proud", "nothing", "", "--all", "HEAD:dvc.lock", "*"):
         with pytest.raises(UserError, match="is neither a git revision nor an experiment; `git"):
-            revision.resolve(name)
+            evidence.resolve(name)
 
 
 def test_of_experiments_with_one_name_the_one_that_started_here_is_meant(git: Git) -> None:
@@ -115,11 +115,11 @@ def test_of_experiments_with_one_name_the_one_that_started_here_is_meant(git: Gi
     second = commit(git)
     experiment(git, "fox", first, first)
     experiment(git, "fox", second, second)
-    assert revision.resolve("fox").commit == second
+    assert evidence.resolve("fox").commit == second
     (Path() / "note").write_text("3")
     commit(git)
     with pytest.raises(UserError, match=r"^fox: 2 experiments have this name; say ") as error:
-        revision.resolve("fox")
+        evidence.resolve("fox")
     assert first[:7] in str(error.value)
     assert second[:7] in str(error.value)
 
@@ -130,7 +130,7 @@ def test_outside_of_a_repository_git_says_so_in_one_line(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     with pytest.raises(UserError, match=r"^fatal: not a git repository") as error:
-        revision.resolve("main")
+        evidence.resolve("main")
     assert "\n" not in str(error.value)
 
 
@@ -142,12 +142,12 @@ def test_a_project_may_be_a_folder_of_a_repository(
     write_run(folder, 0.5, 0, RIGHT)
     commit(git)
     monkeypatch.chdir(folder)
-    assert revision.load(revision.resolve("main")).params["train.lr"] == 0.5
+    assert evidence.load(evidence.resolve("main")).params["train.lr"] == 0.5
 
 
 @pytest.mark.usefixtures("git")
 def test_the_workspace_and_the_commit_hold_the_same() -> None:
-    committed, present = (revision.load(revision.resolve(name)) for name in ("main", "workspace"))
+    committed, present = (evidence.load(evidence.resolve(name)) for name in ("main", "workspace"))
     assert committed.predictions.tolist() == present.predictions.tolist()
     assert committed.predictions.tolist()[9] == (9, 3, 8, 0.9)
     for name in ("params", "metrics", "digests", "code", "requirements", "stale"):
@@ -162,10 +162,10 @@ def test_the_workspace_and_the_commit_hold_the_same() -> None:
 def test_a_revision_without_the_files_is_told_how_to_make_them(git: Git, path: str) -> None:
     Path(path).unlink()
     with pytest.raises(UserError, match=f"^workspace lacks {path}; make it with `dvc repro`$"):
-        revision.load(revision.resolve("workspace"))
+        evidence.load(evidence.resolve("workspace"))
     short = commit(git)[:7]
     with pytest.raises(UserError) as error:
-        revision.load(revision.resolve("main"))
+        evidence.load(evidence.resolve("main"))
     assert str(error.value) == (
         f"main ({short}) lacks {path}; make it: `git checkout {short} && dvc repro`, and commit"
         " what came out"
@@ -229,10 +229,10 @@ def test_what_was_changed_after_the_run_is_stale(
         " compares the last run; `dvc repro` makes a new one.\n"
     ) in output
     Path("stages/train.py").unlink()
-    assert "stages/train.py" in revision.load(revision.resolve("workspace")).stale
+    assert "stages/train.py" in evidence.load(evidence.resolve("workspace")).stale
     metrics = Path("metrics/metrics.json")
     metrics.write_text(metrics.read_text().replace("0.9", "0.95"))
-    assert "metrics/metrics.json" in revision.load(revision.resolve("workspace")).stale
+    assert "metrics/metrics.json" in evidence.load(evidence.resolve("workspace")).stale
 
 
 @pytest.mark.usefixtures("git")
@@ -285,7 +285,7 @@ def test_seeds_are_lists_of_revisions(git: Git, capfdbinary: pytest.CaptureFixtu
 
 @pytest.mark.usefixtures("git")
 def test_an_error_is_one_line_and_the_exit_status_is_one() -> None:
-    process = project.python("-m", "tools.compare", "nothing", folder=Path())
+    process = runner.python("-m", "tools.compare", "nothing", folder=Path())
     assert process.returncode == 1
     assert process.stderr.startswith("'nothing' is neither")
     assert process.stderr.count("\n") == 1
@@ -295,21 +295,21 @@ def test_only_pictures_need_matplotlib_and_nothing_needs_torch_or_dvc() -> None:
     code = (
         "import sys, tools.compare.__main__; print({'matplotlib', 'torch', 'dvc'} & {*sys.modules})"
     )
-    assert project.python("-c", code).stdout == "set()\n"
+    assert runner.python("-c", code).stdout == "set()\n"
 
 
 def test_the_paths_are_those_of_the_pipeline() -> None:
     outputs = {
         name if isinstance(name, str) else next(iter(name))
-        for stage in project.STAGES.values()
+        for stage in runner.STAGES.values()
         for key in ("outs", "metrics", "plots")
         for name in stage.get(key, [])
     }
-    used = {revision.DATA, revision.MODEL, revision.METRICS, revision.PREDICTIONS}
+    used = {evidence.DATA, evidence.MODEL, evidence.METRICS, evidence.PREDICTIONS}
     assert used <= outputs
 
 
 def test_a_table_may_have_more_columns_in_another_order() -> None:
     content = b"epoch,lr,loss,validation_loss\n1,0.5,0.25,\n2,0.1,0.125,\n"
-    table = revision.parse_table(content, {"loss": float, "epoch": int})
+    table = evidence.parse_table(content, {"loss": float, "epoch": int})
     assert table.tolist() == [(0.25, 1), (0.125, 2)]

@@ -27,7 +27,7 @@ GIVE_UP = 50  # seconds to meet; without a network the store never answers
 SESSION = "RANKS_SESSION"  # environment variable: the part of the store that tools.distributed uses
 
 
-def called() -> bool:
+def launched() -> bool:
     """Whether `torchrun`, or what does as it does, started this process."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
@@ -100,13 +100,13 @@ def _flat(values: Mapping[str, Any], *outer: str) -> Iterator[tuple[str, object]
             yield ".".join([*outer, name]).removeprefix("params."), value
 
 
-def call(store: Store, message: Mapping[str, Any]) -> None:
+def announce(store: Store, message: Mapping[str, Any]) -> None:
     """Tell the ranks that serve what comes next: `params` of a training, or the exit `status`."""
     store.set(f"call {store.add('calls', 1)}", json.dumps(message))
 
 
 @contextmanager
-def together(rank: int) -> Iterator[None]:
+def peer_errors(rank: int) -> Iterator[None]:
     """What needs the other ranks: without them it ends in a line."""
     try:
         yield
@@ -123,7 +123,7 @@ def _lost(rank: int, reason: str) -> str:
 
 
 @contextmanager
-def limited(rank: int) -> Iterator[None]:
+def deadline(rank: int) -> Iterator[None]:
     """End this process if the block takes too long: the store has no time limit of its own when
     the network is gone, and keeps Python from handling a signal."""
     watchdog = Timer(GIVE_UP, _give_up, [rank])

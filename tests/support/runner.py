@@ -12,9 +12,9 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.common import mnist, params
-from stages.common.network import NetworkConfig
 from stages.download import DownloadParams
 from stages.evaluate import EvaluateParams
+from stages.model.network import NetworkConfig
 from stages.plot import PlotParams
 from stages.train import TrainParams
 
@@ -90,3 +90,30 @@ def imported(source: Path) -> set[str]:
         elif isinstance(node, ast.ImportFrom):
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def training_digests(folder: Path) -> dict[str, str]:
+    """The SHA-256 of all that training writes, temporary files and progress included."""
+    return {
+        str(path.relative_to(folder)): mnist.sha256(path.read_bytes())
+        for part in ("models", "metrics", ".progress")
+        for path in (folder / part).rglob("*")
+        if path.is_file() and path.name != "lock"
+    }
+
+
+def change_data(folder: Path) -> None:
+    """Another pixel, with a digest that fits."""
+    path = folder / DATA / "train-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    before = mnist.sha256(bytes(content))
+    content[-1] ^= 1
+    path.write_bytes(content)
+    sums = path.with_name("SHA256SUMS")
+    sums.write_text(sums.read_text().replace(before, mnist.sha256(bytes(content))))
+
+
+def change_code(folder: Path) -> None:
+    """The same code with a comment more."""
+    path = folder / "stages/train.py"
+    path.write_text(path.read_text() + "# edited\n")

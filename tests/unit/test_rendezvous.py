@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from torch._C._distributed_c10d import HashStore
 
-from stages.common import meeting
 from stages.common.errors import UserError
-from tests.unit import project
+from stages.training import rendezvous
+from tests.support import runner
 
 RANK_0: dict[str, Any] = {
     "params": {"train": {"lr": 0.1, "augment": {"shear": 0}}},
@@ -22,12 +22,14 @@ def said(identity: dict[str, Any], host: str = "a") -> dict[str, Any]:
 
 
 def test_the_same_identity_gives_no_line() -> None:
-    assert list(meeting.compare([said(RANK_0), said(RANK_0, "b")])) == []
+    assert list(rendezvous.compare([said(RANK_0), said(RANK_0, "b")])) == []
 
 
 def test_a_difference_names_rank_host_key_and_both_values() -> None:
     params = {"train": {"lr": 0.2, "augment": {"shear": 5}}, "model": {"std": 1}}
-    assert list(meeting.compare([said(RANK_0), said(RANK_0), said({"params": params}, "b")])) == [
+    assert list(
+        rendezvous.compare([said(RANK_0), said(RANK_0), said({"params": params}, "b")])
+    ) == [
         "rank 2 (b): other data: nothing, rank 0 has ab12",
         "rank 2 (b): other model.std: 1, rank 0 has nothing",
         "rank 2 (b): other settings.MKL_CBWR: nothing, rank 0 has None",
@@ -43,7 +45,7 @@ def test_ranks_meet_in_spite_of_what_dead_ones_said() -> None:
     names = set()
     for _ in range(3):
         with ThreadPoolExecutor(3) as threads:
-            calls = [threads.submit(meeting.meet, store, rank, 3, 30) for rank in range(3)]
+            calls = [threads.submit(rendezvous.meet, store, rank, 3, 30) for rank in range(3)]
         (name,) = {call.result() for call in calls}
         names.add(name)
     assert len(names) == 3
@@ -52,9 +54,9 @@ def test_ranks_meet_in_spite_of_what_dead_ones_said() -> None:
 def test_a_rank_that_does_not_come_is_named() -> None:
     store = HashStore()
     with ThreadPoolExecutor(1) as threads:
-        threads.submit(meeting.meet, store, 1, 3, 30)
+        threads.submit(rendezvous.meet, store, 1, 3, 30)
         with pytest.raises(UserError, match=r"^rank 2 has not come within 1 s; see its output$"):
-            meeting.meet(store, 0, 3, 1)
+            rendezvous.meet(store, 0, 3, 1)
 
 
 @pytest.mark.parametrize("data", ["ab12", "cd34"])
@@ -64,7 +66,7 @@ def test_all_ranks_agree_or_none_does(data: str) -> None:
 
     def refusal(rank: int) -> str:
         try:
-            meeting.agree(store, rank, 2, identities[rank])
+            rendezvous.agree(store, rank, 2, identities[rank])
         except UserError as error:
             return str(error)
         return ""
@@ -78,16 +80,16 @@ def test_all_ranks_agree_or_none_does(data: str) -> None:
 def test_a_lost_rank_ends_in_a_line() -> None:
     name = re.escape(socket.gethostname())
     expected = rf"^rank 3 \({name}\) lost the others: Connection closed by peer; run again, it goes"
-    with pytest.raises(UserError, match=expected), meeting.together(3):
+    with pytest.raises(UserError, match=expected), rendezvous.peer_errors(3):
         raise RuntimeError("[/a/file.cc:1] Connection closed by peer. \nand a trace")
 
 
 def test_a_store_that_never_answers_is_given_up() -> None:
     code = (
-        "import time; from stages.common import meeting; meeting.GIVE_UP = 0.1\n"
-        "with meeting.limited(3): time.sleep(60)"
+        "import time; from stages.training import rendezvous; rendezvous.GIVE_UP = 0.1\n"
+        "with rendezvous.deadline(3): time.sleep(60)"
     )
-    process = project.python("-c", code)
+    process = runner.python("-c", code)
     assert process.returncode == 1
     assert process.stderr.startswith("rank 3 (")
     assert "lost the others: no answer in 0.1 s; run again" in process.stderr

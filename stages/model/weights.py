@@ -12,7 +12,7 @@ from torch import Tensor
 
 from stages.common import files
 from stages.common.errors import UserError
-from stages.common.network import Network, NetworkConfig
+from stages.model.network import Network, NetworkConfig
 
 REMEDY = "make it with `dvc repro train`"
 CONFIG = "config"  # the only metadata key: with several, the format writes them in random order

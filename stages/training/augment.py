@@ -9,9 +9,9 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from stages.common import numerics
 from stages.common.mnist import SIZE
 from stages.common.params import Params
+from stages.model import numerics
 
 
 class Limits(Params):

@@ -27,8 +27,9 @@ from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from stages.common import files, numerics
+from stages.common import files
 from stages.common.errors import UserError
+from stages.model import numerics
 
 Tensors = dict[str, Tensor]
 

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 
-from tools.compare.significance import holm, mcnemar, welch, wilson
+from tools.statistics import holm, mcnemar, welch, wilson
 
 exactly = 1e-12
 

@@ -26,8 +26,9 @@ from torch import Tensor
 from torch import distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore
 
-from stages.common import meeting, numerics
 from stages.common.errors import UserError
+from stages.model import numerics
+from stages.training import rendezvous
 
 Tensors = dict[str, Tensor]
 Part = Callable[[Tensor], list[Tensor]]  # of a shard, tensors of the same shapes as of any other
@@ -77,7 +78,7 @@ class Ranks(Team):
         named = {f"{n} {name}": t for n, epoch in enumerate(epochs) for name, t in epoch.items()}
         content = torch.frombuffer(bytearray(to_bytes(named)), dtype=torch.uint8)
         size = torch.tensor([len(content)], device=self._device)
-        with meeting.together(self.rank):
+        with rendezvous.peer_errors(self.rank):
             dist.broadcast(size, src=0)
             content = content.to(self._device) if self.rank == 0 else self._bytes(int(size))
             dist.broadcast(content, src=0)
@@ -94,7 +95,7 @@ class Ranks(Team):
             UserError: another rank has ended, or does not answer.
         """
         contents = self._bytes(self.size * len(content))
-        with meeting.together(self.rank):
+        with rendezvous.peer_errors(self.rank):
             dist.all_gather_single(contents, content)
         return contents.view(self.size, -1)
 
@@ -141,7 +142,7 @@ def unpack(content: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
 def reserve(args: Namespace, *outputs: str) -> Namespace:
     """Rank 0 alone writes and prints. On any other rank the paths `outputs` lead into a temporary
     folder, and stdout nowhere, so that it can do all that rank 0 does."""
-    if not meeting.called() or os.environ["RANK"] == "0":
+    if not rendezvous.launched() or os.environ["RANK"] == "0":
         return args
     args.scratch = TemporaryDirectory(prefix="rank-")  # goes with the arguments
     sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
@@ -156,22 +157,22 @@ def join(identity: Mapping[str, Any], shards: int, device: torch.device, params:
     Raises:
         UserError: a rank does not come, or it has another identity; the message says what differs.
     """
-    if not meeting.called():
+    if not rendezvous.launched():
         return Team()
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
     if device.type == "cuda":
         _take_gpu(int(os.environ.get("LOCAL_RANK", "0")))
-    with meeting.together(rank), meeting.limited(rank):
+    with rendezvous.peer_errors(rank), rendezvous.deadline(rank):
         os.environ.setdefault("GLOO_SOCKET_IFNAME", _interface())
-        store = meeting.connect()
-        if rank == 0 and meeting.SESSION in os.environ:
-            session = PrefixStore(os.environ[meeting.SESSION], store)
-            meeting.call(session, {"params": params.read_text(encoding="utf-8")})
-        name = meeting.meet(PrefixStore("train", store), rank, size, meeting.SECONDS)
+        store = rendezvous.connect()
+        if rank == 0 and rendezvous.SESSION in os.environ:
+            session = PrefixStore(os.environ[rendezvous.SESSION], store)
+            rendezvous.announce(session, {"params": params.read_text(encoding="utf-8")})
+        name = rendezvous.meet(PrefixStore("train", store), rank, size, rendezvous.SECONDS)
         group = PrefixStore(name, store)
-        meeting.agree(group, rank, size, identity)
+        rendezvous.agree(group, rank, size, identity)
         backend = "nccl" if device.type == "cuda" else "gloo"
-        timeout = timedelta(seconds=meeting.SECONDS)
+        timeout = timedelta(seconds=rendezvous.SECONDS)
         dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=timeout)
     print(f"{size} ranks share the {shards} shards of each batch")
     if shards < size:

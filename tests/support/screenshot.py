@@ -8,7 +8,7 @@ Besides Chromium it wants the font Inter (Debian's package fonts-inter), or take
 from argparse import ArgumentParser
 from pathlib import Path
 
-from tests import browser
+from tests.support import browser
 
 
 def main() -> None:

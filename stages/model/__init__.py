@@ -1,0 +1,1 @@
+"""The network, the arithmetic and the weights files: what train, evaluate and the tools share."""

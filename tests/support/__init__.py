@@ -1,0 +1,1 @@
+"""What tests share: tests import it, never each other."""
