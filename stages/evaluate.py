@@ -12,15 +12,16 @@ import math
 from argparse import ArgumentParser, Namespace
 from concurrent.futures import Executor
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import ConfigDict, Field
 
-from stages.common import files, mnist, params
+from stages.common import files, mnist, params, tables
 from stages.common.errors import UserError, run
+from stages.common.tables import EpochScores, Prediction
 from stages.model import numerics, weights
 from stages.model.network import Network
 
@@ -40,25 +41,6 @@ class HeldOutParams(params.Params):
     validation_size: Annotated[int, Field(ge=0)]
 
 
-class Prediction(NamedTuple):
-    """A row of predictions.csv."""
-
-    index: int  # type: ignore[assignment]  # hides tuple.index, which nobody calls
-    label: int
-    predicted: int
-    confidence: float  # the probability that the network gives the predicted digit
-
-
-class EpochScores(NamedTuple):
-    """A row of epochs.csv: on the test images, and on the validation images if there are any."""
-
-    epoch: int
-    loss: float
-    accuracy: float
-    validation_loss: float | None
-    validation_accuracy: float | None
-
-
 def main() -> None:
     args = parse_arguments()
     p = params.load(args.params, "evaluate", EvaluateParams)
@@ -75,10 +57,10 @@ def main() -> None:
 
     _, labels = sets["test"]
     metrics = summarise(outputs, sets) | {"per_digit": per_digit(outputs["test"], labels)}
-    files.write(args.epochs, files.canonical_csv(EpochScores, epochs))
+    files.write(args.epochs, tables.encode(EpochScores, epochs))
     files.write(
         args.predictions,
-        files.canonical_csv(Prediction, predictions(outputs["test"], labels)),
+        tables.encode(Prediction, predictions(outputs["test"], labels)),
     )
     files.write(args.metrics, files.canonical_json(metrics))
     print(describe(metrics, sets))

@@ -16,6 +16,7 @@ from typing import Annotated
 import matplotlib
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
@@ -25,21 +26,14 @@ from matplotlib.ticker import (
     StrMethodFormatter,
 )
 from pydantic import Field
-from scipy.stats import binomtest
 
-from stages.common import files, mnist, params
+from stages.common import files, mnist, params, tables
 from stages.common.errors import UserError, run
+from stages.common.intervals import wilson
+from stages.common.tables import EpochScores, History, Prediction
 
 # Told apart by colour-blind readers (Okabe, Ito 2008).
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
-
-# The columns that are read of each table.
-HISTORY = {"epoch": int, "step": int, "lr": float, "loss": float, "accuracy": float}
-EPOCHS = {
-    "epoch": int, "loss": float, "accuracy": float,
-    "validation_loss": float, "validation_accuracy": float,
-}  # fmt: skip
-PREDICTIONS = {"index": int, "label": int, "predicted": int, "confidence": float}
 
 
 class PlotParams(params.Params):
@@ -53,13 +47,11 @@ def main() -> None:
     train_images, _ = mnist.load(args.data, "train")
     test_images, _ = mnist.load(args.data, "test")
     original, augmented = read_first_images(args.first_images)
-    history = read_table(args.history, HISTORY)
-    epochs = read_table(args.epochs, EPOCHS)
-    predictions = read_table(args.predictions, PREDICTIONS)
+    history = tables.read(args.history, History)
+    epochs = tables.read(args.epochs, EpochScores)
+    predictions = tables.read(args.predictions, Prediction)
 
-    matplotlib.rcdefaults()  # not the user's matplotlibrc
-    matplotlib.rc("axes", titlelocation="left")
-    matplotlib.rc("axes.spines", top=False, right=False)
+    set_style()
     pictures = {
         "samples": samples(train_images),
         "training_curves": training_curves(history, epochs),
@@ -106,20 +98,29 @@ def read_first_images(path: Path) -> tuple[mnist.Images, mnist.Images]:
     return original, augmented
 
 
-def read_table(path: Path, columns: dict[str, type]) -> pd.DataFrame:
-    """Those columns of a CSV table that an earlier stage wrote.
+def set_style() -> None:
+    """One style for all pictures, whatever the user's own matplotlibrc says."""
+    matplotlib.rcdefaults()
+    matplotlib.rc("axes", titlelocation="left")
+    matplotlib.rc("axes.spines", top=False, right=False)
 
-    Raises:
-        UserError: the file is missing or does not hold these columns.
-    """
-    try:
-        return pd.read_csv(path, usecols=list(columns), dtype=columns)
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; make it with `dvc repro`") from None
-    except ValueError as error:
-        raise UserError(
-            f"{path}: not the expected table ({error}); make it again with `dvc repro`"
-        ) from None
+
+def format_loss(axes: Axes) -> None:
+    """Title and logarithmic scale of a panel that shows loss."""
+    axes.set(title="Average loss per image", yscale="log")
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def format_accuracy(axes: Axes) -> None:
+    """Title and scale of a panel that shows accuracy: from 99 to 99.5 % is as far as from 98 to
+    99 %."""
+    axes.set(title="Average accuracy", yscale="logit")
+    ticks = [0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999]
+    axes.yaxis.set_major_locator(FixedLocator(ticks))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.yaxis.set_minor_formatter(NullFormatter())
 
 
 def samples(images: mnist.Images) -> Figure:
@@ -179,30 +180,22 @@ def training_curves(history: pd.DataFrame, epochs: pd.DataFrame) -> Figure:
             if values.notna().any():
                 label = f"{name}, after the epoch"
                 axes.plot(ends[epochs["epoch"]], values, marker, color=color, label=label)
-    loss.set(title="Average loss per image", yscale="log")
-    loss.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-    loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    loss.yaxis.set_minor_formatter(NullFormatter())
+    format_loss(loss)
+    format_accuracy(accuracy)
     loss.legend(frameon=False)
-    accuracy.set(title="Average accuracy", yscale="logit")
-    accuracy.yaxis.set_major_locator(
-        FixedLocator([0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999])
-    )
-    accuracy.yaxis.set_major_formatter(PercentFormatter(xmax=1))
-    accuracy.yaxis.set_minor_formatter(NullFormatter())
     if varied:
         panels["lr"].set_title("Learning rate")
     return figure
 
 
 def per_digit_accuracy(predictions: pd.DataFrame) -> Figure:
-    """Each digit's test accuracy with its 95 % interval (Wilson 1927, from SciPy)."""
+    """Each digit's test accuracy with its 95 % interval (Wilson)."""
     correct = predictions["label"] == predictions["predicted"]
     table = correct.groupby(predictions["label"]).agg(["sum", "count"])  # a row a digit
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
     for digit, right, n in zip(table.index, table["sum"], table["count"], strict=True):
-        low, high = binomtest(right, n).proportion_ci(method="wilson")
+        low, high = wilson(right, n)
         axes.plot([low, high], [digit, digit], color=BLUE, linewidth=2)
         axes.plot(right / n, digit, "o", color=BLUE)
         axes.annotate(

@@ -26,8 +26,9 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from stages.common import files, mnist, params
+from stages.common import files, mnist, params, tables
 from stages.common.errors import UserError, run
+from stages.common.tables import History
 from stages.model import numerics, weights
 from stages.model.network import Network, NetworkConfig
 from stages.training import augment, progress, ranks
@@ -78,17 +79,6 @@ class StepResult(NamedTuple):
     lr: float
 
 
-class History(NamedTuple):
-    """A row of history.csv: the mean loss and accuracy over the batches since the row before."""
-
-    epoch: int
-    batch: int  # in this epoch, from 1
-    step: int  # in all epochs, from 1
-    lr: float  # of the last of the batches
-    loss: float
-    accuracy: float
-
-
 def main() -> None:
     start = time.monotonic()
     outputs = "model", "checkpoints", "first_images", "history", "progress"
@@ -133,7 +123,7 @@ def main() -> None:
             finished = team.shared(kept.epochs)
             for epoch, tensors in enumerate(finished, start=1):
                 history += restore(tensors, network, optimizer)
-                files.write(args.history, files.canonical_csv(History, history))
+                files.write(args.history, tables.encode(History, history))
                 weights.save(args.checkpoints / CHECKPOINT.format(epoch), network)
             for epoch in range(len(finished) + 1, p.epochs + 1):
                 order = shuffled(len(x), p.seed, epoch).to(device)
@@ -148,7 +138,7 @@ def main() -> None:
                 )
                 for row in averages(bar, epoch, steps, p.log_every):
                     history.append(row)
-                    files.write(args.history, files.canonical_csv(History, history))
+                    files.write(args.history, tables.encode(History, history))
                     tqdm.write(describe(row))
                 weights.save(args.checkpoints / CHECKPOINT.format(epoch), network)
                 rows = [row for row in history if row.epoch == epoch]

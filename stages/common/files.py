@@ -1,13 +1,11 @@
 """Writing files: a name always stands for a whole file, and equal content for equal bytes."""
 
-import csv
-import io
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from glob import escape
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from stages.common.errors import UserError
 
@@ -75,14 +73,3 @@ def refuse_link_outside(path: Path) -> None:
 def canonical_json(content: Mapping[str, Any]) -> bytes:
     """JSON with sorted keys: equal content, equal bytes."""
     return (json.dumps(content, sort_keys=True, indent=2, allow_nan=False) + "\n").encode()
-
-
-def canonical_csv(columns: type[NamedTuple], rows: Sequence[tuple[Any, ...]]) -> bytes:
-    """CSV with the fields of the tuple type `columns` as header; floats have six decimals."""
-    table = io.StringIO()
-    writer = csv.writer(table, lineterminator="\n")
-    writer.writerow(columns._fields)
-    writer.writerows(
-        [f"{value:.6f}" if isinstance(value, float) else value for value in row] for row in rows
-    )
-    return table.getvalue().encode()

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
 
 import pytest
 
@@ -177,20 +176,3 @@ def test_json_has_sorted_keys_and_ends_its_last_line() -> None:
 def test_json_refuses_what_is_not_a_number(number: float) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         files.canonical_json({"loss": number})
-
-
-class Row(NamedTuple):
-    step: int
-    loss: float
-
-
-@pytest.mark.parametrize(
-    ("rows", "expected"),
-    [
-        ([], b"step,loss\n"),
-        ([Row(1, 0.5), Row(20, 1 / 3)], b"step,loss\n1,0.500000\n20,0.333333\n"),
-        ([(3, "a,b")], b'step,loss\n3,"a,b"\n'),
-    ],
-)
-def test_csv_has_a_header_and_six_decimals(rows: list[tuple[Any, ...]], expected: bytes) -> None:
-    assert files.canonical_csv(Row, rows) == expected

@@ -12,9 +12,10 @@ from torch.nn import functional as F
 from stages import train
 from stages.common import mnist
 from stages.common.errors import UserError
+from stages.common.tables import History
 from stages.model import numerics
 from stages.model.network import Network, NetworkConfig
-from stages.train import History, StepResult
+from stages.train import StepResult
 from stages.training import augment
 from tests.support import runner, tiny
 

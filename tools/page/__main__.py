@@ -15,10 +15,10 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from stages.common import files, mnist
+from stages.common import files, mnist, tables
 from stages.common.errors import run
+from stages.common.tables import Prediction
 from stages.model import weights
-from stages.plot import read_table
 from tools.page import content, revision
 
 DATA = Path("data/MNIST/raw")
@@ -34,7 +34,7 @@ def main() -> None:
     """Read the run, write the page."""
     args = parse_arguments()
     network = weights.load(MODEL)
-    predictions = read_table(PREDICTIONS, content.COLUMNS)
+    predictions = tables.read(PREDICTIONS, Prediction)
     images, _ = mnist.load(DATA, "test")
     content.check(predictions, images, PREDICTIONS)
     params = content.read_params(PARAMS)

@@ -1,0 +1,82 @@
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from stages.common import tables
+from stages.common.errors import UserError
+from stages.common.tables import EpochScores, History, Prediction, Table
+from tests.support import runner
+
+ROWS: dict[Table, list[tuple[Any, ...]]] = {
+    History: [History(1, 300, 300, 0.001, 1.25, 0.5), History(1, 600, 600, 0.001, 0.5, 0.875)],
+    EpochScores: [EpochScores(1, 0.5, 0.75, None, None), EpochScores(2, 0.25, 1.0, 0.5, 0.75)],
+    Prediction: [Prediction(0, 7, 7, 0.5), Prediction(1, 2, 3, 0.75)],
+}
+
+each_table = pytest.mark.parametrize("table", ROWS)
+
+
+@each_table
+def test_what_is_written_is_read(table: Table) -> None:
+    frame = tables.decode(table, tables.encode(table, ROWS[table]))
+    assert tuple(frame.columns) == table._fields
+    rows = frame.astype(object).where(frame.notna(), None).itertuples(index=False)
+    assert [tuple(row) for row in rows] == ROWS[table]
+
+
+def test_floats_have_six_decimals_and_none_is_empty() -> None:
+    rows = [EpochScores(3, 1 / 3, 0.5, None, None)]
+    assert tables.encode(EpochScores, rows) == (
+        b"epoch,loss,accuracy,validation_loss,validation_accuracy\n3,0.333333,0.500000,,\n"
+    )
+
+
+def test_some_columns_of_a_table_with_others_are_read_in_the_order_that_is_asked_for() -> None:
+    content = b"note,loss,epoch\nx,0.5,1\ny,0.25,2\n"
+    frame = tables.decode(History, content, ["epoch", "loss"])
+    assert frame.to_dict("list") == {"epoch": [1, 2], "loss": [0.5, 0.25]}
+    assert frame["epoch"].dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "No columns to parse from file"),
+        (b"\xff\xfe\0", "codec can't decode"),
+        (b"index,label,predicted\n0,1,1\n", "not found: ['confidence']"),
+        (b"index,label,predicted,confidence\n", "no rows"),
+        (b"index,label,predicted,confidence\n0,x,1,0.5\n", "invalid literal for int()"),
+        (b"index,label,predicted,confidence\n0,,1,0.5\n", "NA values"),
+        (b"index,label,predicted,confidence\n0,1,1,\n", "a row has no confidence"),
+        (b"index,label,predicted,confidence\n1,1,1,0.5\n", "the indices are not 0, 1, 2, ..."),
+        (b"index,label,predicted,confidence\n0,10,1,0.5\n", "label is not a digit from 0 to 9"),
+        (b"index,label,predicted,confidence\n0,1,-1,0.5\n", "predicted is not a digit from 0"),
+    ],
+)
+def test_what_is_no_such_table_is_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "predictions.csv"
+    path.write_bytes(content)
+    with pytest.raises(UserError) as error:
+        tables.read(path, Prediction)
+    assert re.fullmatch(
+        f"{re.escape(str(path))}: not the expected table \\(.*{re.escape(reason)}.*\\);"
+        " make it again with `dvc repro`",
+        str(error.value),
+    )
+
+
+def test_a_missing_table_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    with pytest.raises(UserError, match=f"^{path}: not found; make it with `dvc repro`$"):
+        tables.read(path, History)
+
+
+def test_who_only_writes_does_not_load_pandas() -> None:
+    code = (
+        "import sys; from stages.common import tables; tables.encode(tables.History, []);"
+        " sys.exit('pandas' in sys.modules)"
+    )
+    assert runner.python("-c", code).returncode == 0
