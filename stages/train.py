@@ -13,17 +13,14 @@ import math
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import partial, reduce
-from itertools import islice
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
-from torch.nn import functional as F
 from tqdm import tqdm
 
 from stages.common import files, mnist, params, tables
@@ -31,11 +28,12 @@ from stages.common.errors import UserError, run
 from stages.common.tables import History
 from stages.model import numerics, weights
 from stages.model.network import Network, NetworkConfig
-from stages.training import augment, progress, ranks
+from stages.training import augment, progress, ranks, state
+from stages.training.step import BatchSums, Examples, train_step
 
+OUTPUTS = ("model", "checkpoints", "first_images", "history", "progress")  # arguments
 CHECKPOINT = "epoch-{:02}.safetensors"
 SHOWN = 100  # images of the first batch, at most
-MOMENTUM = "momentum_buffer"  # its name in the state of torch.optim.SGD
 
 
 class TrainParams(params.Params):
@@ -70,83 +68,86 @@ class TrainParams(params.Params):
         return shards
 
 
-class StepResult(NamedTuple):
-    """What one step of training saw in its batch, before it changed the weights."""
-
-    loss: Tensor  # (), summed over the images
-    correct: Tensor  # (), how many images were classified as labelled
-    size: int  # images
-    lr: float
-
-
 def main() -> None:
     start = time.monotonic()
-    outputs = "model", "checkpoints", "first_images", "history", "progress"
-    args = ranks.reserve(parse_arguments(), *outputs)
+    args = parse_arguments()
     p = params.load(args.params, "train", TrainParams)
     config = params.load(args.params, "model", NetworkConfig)
-    exact = numerics.pin()
-    device = choose_device(p.device, exact=exact)
-    images, labels = mnist.load(args.data, "train")
-    identity = progress.fingerprint(
-        params={"model": config.model_dump(), "train": p.model_dump()},
-        data=mnist.sha256(images.tobytes() + labels.tobytes()),
-        device=str(device),
-    )
-    team = ranks.join(identity, p.shards, device, args.params)
-    held_out = mnist.held_out(labels, p.validation_size)
-    images, labels = images[~held_out], labels[~held_out]
+    with ranks.only_rank_0_writes(args, *OUTPUTS) as args:
+        device = choose_device(p.device, exact=numerics.pin())
+        images, labels = mnist.load(args.data, "train")
+        identity = progress.fingerprint(
+            params={"model": config.model_dump(), "train": p.model_dump()},
+            data=mnist.sha256(images.tobytes() + labels.tobytes()),
+            device=str(device),
+        )
+        team = ranks.join(identity, p.shards, device, args.params)
+        held_out = mnist.held_out(labels, p.validation_size)
+        x, y = to_tensors(images[~held_out], labels[~held_out], config, device)
+        files.write(args.first_images, mnist.encode_idx(first_images(x, p, config)))
 
-    torch.manual_seed(p.seed)  # for the initial weights
-    network = Network(config).to(device)
-    optimizer = torch.optim.SGD(
-        network.parameters(),
-        lr=p.lr,
-        momentum=p.momentum,
-        nesterov=p.nesterov,
-        weight_decay=p.weight_decay,
-    )
-    x, y = to_tensors(images, labels, config, device)
-    workers = min(args.workers, len(team.mine(p.shards)) or 1) if device.type == "cpu" else 1
-    print(f"Training on {len(x):,} images ({device}, workers: {workers})")
+        torch.manual_seed(p.seed)  # for the initial weights
+        network = Network(config).to(device)
+        optimizer = torch.optim.SGD(
+            network.parameters(),
+            lr=p.lr,
+            momentum=p.momentum,
+            nesterov=p.nesterov,
+            weight_decay=p.weight_decay,
+        )
+        workers = min(args.workers, len(team.own(p.shards)) or 1) if device.type == "cpu" else 1
+        print(f"Training on {len(x):,} images ({device}, workers: {workers})")
+        try:
+            with progress.kept(args.progress, identity) as kept, team.pool(workers) as pool:
+                kept.epochs = team.broadcast(kept.epochs)
+                train(network, optimizer, x, y, p, pool, kept, args)
+                weights.save(args.model, network)
+        except FloatingPointError as error:
+            raise UserError(f"{error}: lower train.lr ({p.lr})") from None
+        print(f"Training has finished after {time.monotonic() - start:.1f} s")
 
-    steps = math.ceil(len(x) / p.batch_size)  # an epoch
-    rates = learning_rates(p.lr, p.schedule, p.warmup, p.epochs * steps)
 
-    first = shuffled(len(x), p.seed, epoch=1)[: min(p.batch_size, SHOWN)].to(device)
-    pair = torch.stack([x[first], augment.view(x, p.augment, p.seed, epoch=1)(first)])
-    files.write(args.first_images, mnist.encode_idx(to_pixels(pair, config)))
+def train(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,  # (n, 1, 28, 28), the images
+    y: Tensor,  # (n,), their labels
+    p: TrainParams,
+    pool: ranks.Pool,
+    kept: progress.Progress,  # the epochs that an earlier process finished
+    outputs: Namespace,
+) -> None:
+    """Train all epochs. Write each row of history as soon as there is one, and the weights after
+    each epoch. Epochs that an earlier process finished are restored, not trained again.
 
+    Raises:
+        FloatingPointError: the loss or a weight is no longer a finite number.
+    """
     history: list[History] = []
-    try:
-        with progress.kept(args.progress, identity) as kept, team.pool(workers) as pool:
-            finished = team.shared(kept.epochs)
-            for epoch, tensors in enumerate(finished, start=1):
-                history += restore(tensors, network, optimizer)
-                files.write(args.history, tables.encode(History, history))
-                weights.save(args.checkpoints / CHECKPOINT.format(epoch), network)
-            for epoch in range(len(finished) + 1, p.epochs + 1):
-                order = shuffled(len(x), p.seed, epoch).to(device)
-                view = augment.view(x, p.augment, p.seed, epoch)
-                epoch_rates = rates[(epoch - 1) * steps : epoch * steps]
-                batches = zip(torch.split(order, p.batch_size), epoch_rates, strict=True)
-                results = train_epoch(
-                    network, optimizer, view, y, batches, p.label_smoothing, p.shards, pool
-                )
-                bar = tqdm(
-                    results, f"Epoch {epoch}", steps, leave=False, file=sys.stdout, disable=None
-                )
-                for row in averages(bar, epoch, steps, p.log_every):
-                    history.append(row)
-                    files.write(args.history, tables.encode(History, history))
-                    tqdm.write(describe(row))
-                weights.save(args.checkpoints / CHECKPOINT.format(epoch), network)
-                rows = [row for row in history if row.epoch == epoch]
-                kept.append(snapshot(network, optimizer, rows))
-            weights.save(args.model, network)
-    except FloatingPointError as error:
-        raise UserError(f"{error}: lower train.lr ({p.lr})") from None
-    print(f"Training has finished after {time.monotonic() - start:.1f} s")
+    for epoch in range(1, p.epochs + 1):
+        resumed = epoch <= len(kept.epochs)
+        if resumed:
+            history += state.restore(kept.epochs[epoch - 1], network, optimizer)
+            files.write(outputs.history, tables.encode(History, history))
+        else:
+            transform = augment.transform(x, p.augment, p.seed, epoch)
+            examples = Examples(transform, y, p.label_smoothing, (p.seed, epoch))
+            batches = torch.split(shuffled(len(x), p.seed, epoch).to(x.device), p.batch_size)
+            window: list[BatchSums] = []  # since the last row of history
+            for number, batch in enumerate(progress_bar(batches, epoch), start=1):
+                step = (epoch - 1) * len(batches) + number
+                lr = learning_rate(p, step, p.epochs * len(batches))
+                set_learning_rate(optimizer, lr)
+                window.append(train_step(network, optimizer, examples, batch, p.shards, pool))
+                if number % p.log_every == 0 or number == len(batches):
+                    history.append(average(window, epoch, number, step, lr))
+                    files.write(outputs.history, tables.encode(History, history))
+                    tqdm.write(describe(history[-1]))
+                    window.clear()
+        weights.save(outputs.checkpoints / CHECKPOINT.format(epoch), network)
+        if not resumed:
+            rows = [row for row in history if row.epoch == epoch]
+            kept.append(state.snapshot(network, optimizer, rows))
 
 
 def parse_arguments() -> Namespace:
@@ -193,6 +194,14 @@ def to_tensors(
     return normalised.to(device), torch.from_numpy(labels.astype(np.int64)).to(device)
 
 
+def first_images(x: Tensor, p: TrainParams, config: NetworkConfig) -> mnist.Images:
+    """The first images of training, (2, k, 28, 28): as in the data, and as the network sees them
+    in the first epoch."""
+    first = shuffled(len(x), p.seed, epoch=1)[: min(p.batch_size, SHOWN)].to(x.device)
+    pair = torch.stack([x[first], augment.transform(x, p.augment, p.seed, epoch=1)(first)])
+    return to_pixels(pair, config)
+
+
 def to_pixels(images: Tensor, config: NetworkConfig) -> mnist.Images:
     """Normalised images (..., 1, 28, 28) as they were, (..., 28, 28) uint8."""
     pixels = 255 * (images.squeeze(-3) * config.std + config.mean)
@@ -204,121 +213,42 @@ def shuffled(n: int, seed: int, epoch: int) -> Tensor:
     return torch.randperm(n, generator=numerics.generator(seed, epoch))
 
 
-def learning_rates(
-    peak: float, schedule: Literal["constant", "one_cycle"], warmup: float, steps: int
-) -> list[float]:
-    """The learning rate of each step. `one_cycle`: in a line up to the peak during the fraction
-    `warmup` of the steps, in another down to 0 (Smith and Topin 2017, arXiv 1708.07120)."""
-    if schedule == "constant":
-        return [peak] * steps
-    rise = warmup * steps
-    return [
-        peak * min((step + 1) / rise, 1, (steps - step) / (steps - rise)) for step in range(steps)
-    ]
+def learning_rate(p: TrainParams, step: int, steps: int) -> float:
+    """The learning rate of a step, counted from 1, of so many `steps` in all epochs.
 
-
-def train_epoch(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
-    view: augment.View,
-    labels: Tensor,  # (n,)
-    batches: Iterable[tuple[Tensor, float]],  # indices of the images, learning rate
-    label_smoothing: float,
-    shards: int,
-    pool: ranks.Pool,
-) -> Iterator[StepResult]:
-    """Take one step of the optimizer for each batch.
-
-    A batch is cut into `shards` parts, the pool computes the gradient of each, and they are
-    added in the order of the shards: the sum has the same bits however many threads there are.
+    `constant`: always p.lr. `one_cycle`: in a line up to p.lr during the fraction p.warmup of the
+    steps, then in another line down to 0 (Smith and Topin 2017, arXiv 1708.07120).
     """
-    (settings,) = optimizer.param_groups
-    for batch, lr in batches:
-        settings["lr"] = lr
-        part = partial(shard_sums, network, view, labels, label_smoothing, len(batch))
-        parts = pool.map(part, batch.tensor_split(shards))
-        # A row of `parts` is a shard, a column is one sum over the batch.
-        loss, correct, *gradients = [
-            reduce(torch.add, column) for column in zip(*parts, strict=True)
-        ]
-        for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-            parameter.grad = gradient
-        optimizer.step()
-        yield StepResult(loss, correct, len(batch), lr)
+    if p.schedule == "constant":
+        return p.lr
+    rise = p.warmup * steps
+    return p.lr * min(step / rise, 1, (steps - step + 1) / (steps - rise))
 
 
-def shard_sums(
-    network: Network,
-    view: augment.View,
-    labels: Tensor,  # (n,)
-    label_smoothing: float,
-    batch_size: int,
-    shard: Tensor,  # indices
-) -> list[Tensor]:
-    """The part that the images with the indices `shard` add to their batch: the sum of their
-    losses, how many are classified as labelled, and the gradient of the batch's mean loss.
-
-    The gradient is that of the smoothed loss, in which the digits share `label_smoothing` of the
-    label (Szegedy et al. 2016, arXiv 1512.00567); the losses are those of the labels alone, as
-    they are on the test images.
-    """
-    expected = labels[shard]
-    log_probabilities = network(view(shard))
-    loss = F.nll_loss(log_probabilities, expected, reduction="sum")
-    of_all_digits = -log_probabilities.mean(dim=1).sum()
-    smoothed = torch.lerp(loss, of_all_digits, label_smoothing)
-    gradients = torch.autograd.grad(smoothed / batch_size, list(network.parameters()))
-    correct = (log_probabilities.argmax(dim=1) == expected).sum()
-    return [loss.detach(), correct, *gradients]
+def progress_bar(batches: Sequence[Tensor], epoch: int) -> Iterable[Tensor]:
+    """The batches, with a bar on a terminal that shows how many are done."""
+    return tqdm(batches, f"Epoch {epoch}", leave=False, file=sys.stdout, disable=None)
 
 
-def averages(
-    steps: Iterable[StepResult], epoch: int, steps_per_epoch: int, every: int
-) -> Iterator[History]:
-    """The mean loss and accuracy, per image, of each `every` steps; what is left at the end
-    of the epoch makes a shorter row.
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Use this learning rate from the next step on."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr
+
+
+def average(window: Sequence[BatchSums], epoch: int, batch: int, step: int, lr: float) -> History:
+    """The row of history for some batches, of which the last has these numbers: means per image.
 
     Raises:
         FloatingPointError: a batch's loss is not finite; the message names the batch.
     """
-    numbered = enumerate(steps, start=1)
-    while window := list(islice(numbered, every)):
-        losses = torch.stack([step.loss for _, step in window]).tolist()
-        correct = torch.stack([step.correct for _, step in window]).tolist()
-        for (number, _), loss in zip(window, losses, strict=True):
-            if not math.isfinite(loss):
-                raise FloatingPointError(f"loss became {loss} at epoch {epoch}, batch {number}")
-        size = sum(step.size for _, step in window)
-        last, _ = window[-1]
-        total = (epoch - 1) * steps_per_epoch + last
-        loss, accuracy = math.fsum(losses) / size, sum(correct) / size
-        yield History(epoch, last, total, window[-1][1].lr, loss, accuracy)
-
-
-def snapshot(
-    network: Network, optimizer: torch.optim.SGD, rows: Sequence[History]
-) -> dict[str, Tensor]:
-    """All that the next epochs depend on, and the rows of history of this epoch."""
-    tensors = {"history": torch.tensor(rows, dtype=torch.float64)}  # exact for counts to 2**53
-    for name, parameter in network.named_parameters():
-        velocity = optimizer.state[parameter].get(MOMENTUM, torch.zeros_like(parameter))
-        tensors |= {f"weights.{name}": parameter.detach(), f"momentum.{name}": velocity}
-    return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-
-
-@torch.no_grad()
-def restore(
-    tensors: Mapping[str, Tensor], network: Network, optimizer: torch.optim.SGD
-) -> list[History]:
-    """The inverse of `snapshot`: set the network and the optimizer, return the rows."""
-    for name, parameter in network.named_parameters():
-        parameter.copy_(tensors[f"weights.{name}"])
-        velocity = torch.empty_like(parameter).copy_(tensors[f"momentum.{name}"])
-        optimizer.state[parameter][MOMENTUM] = velocity
-    return [
-        History(int(epoch), int(batch), int(step), *numbers)
-        for epoch, batch, step, *numbers in tensors["history"].tolist()
-    ]
+    losses = torch.stack([sums.loss for sums in window]).tolist()
+    correct = torch.stack([sums.correct for sums in window]).tolist()
+    images = sum(sums.images for sums in window)
+    for number, loss in enumerate(losses, start=batch - len(window) + 1):
+        if not math.isfinite(loss):
+            raise FloatingPointError(f"loss became {loss} at epoch {epoch}, batch {number}")
+    return History(epoch, batch, step, lr, math.fsum(losses) / images, sum(correct) / images)
 
 
 def describe(row: History) -> str:

@@ -1,11 +1,15 @@
-"""The convolutional network: two convolutions, two fully connected layers."""
+"""The convolutional network, as a list of layers.
 
+The list is the only place that says what the network is. Training and scoring run its layers, and
+tools/operators.py translates them, for ONNX and for the web page.
+"""
+
+from collections.abc import Mapping
 from typing import Annotated
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stages.common.mnist import CLASSES, SIZE
 from stages.common.params import Params
@@ -21,34 +25,75 @@ class NetworkConfig(Params):
     mean: Annotated[float, Field(ge=0, le=1)]  # of all pixels, scaled to [0, 1]
     std: Annotated[float, Field(gt=0, le=1, title="standard deviation")]
 
-    def flat_features(self) -> int:
-        """How many numbers the second pooling leaves for an image: 320 by default."""
-        side = SIZE
-        for _ in range(2):
-            side = (side - self.kernel_size + 1) // 2
-        return self.conv2_filters * side * side
+
+class Dropout(nn.Module):
+    """Sets each number to 0 with probability `p` in training, and scales the others up by 1/(1-p).
+
+    PyTorch's own dropout draws from one generator for all threads, so the number of workers would
+    change the bits. This one draws from the generator that the training step passes on. Outside of
+    training there is none, and the numbers stay as they are.
+    """
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+
+    def forward(self, x: Tensor, random: torch.Generator | None) -> Tensor:
+        """Any shape; the mask is drawn on the CPU, so that it is the same on a GPU."""
+        if random is None:
+            return x
+        kept = torch.rand(x.shape, generator=random) >= self.p
+        return x * kept.to(x.device) / (1 - self.p)
 
 
-class Network(nn.Module):
+def layers(config: NetworkConfig) -> dict[str, nn.Module]:
+    """The layers by name, in order, from images (n, 1, 28, 28) to log probabilities (n, 10). The
+    names of those with weights are the names in a weights file: `conv1.weight` and so on.
+
+    Why does `fc1` take 320 numbers, with the default parameters? A 5x5 filter fits into 28 pixels
+    at 28 - 5 + 1 = 24 places, and pooling 2x2 halves that: 28 -> 24 -> 12. The second convolution
+    and pooling give 12 -> 8 -> 4. So 20 filters leave 20 maps of 4x4, and each of their
+    20 * 4 * 4 = 320 numbers is connected to every unit of the fully connected layer.
+    """
+    convolutions = {
+        "conv1": nn.Conv2d(1, config.conv1_filters, config.kernel_size),  # (n, 10, 24, 24)
+        "pool1": nn.MaxPool2d(2),  # (n, 10, 12, 12)
+        "relu1": nn.ReLU(),
+        "conv2": nn.Conv2d(config.conv1_filters, config.conv2_filters, config.kernel_size),
+        "pool2": nn.MaxPool2d(2),  # (n, 20, 4, 4)
+        "relu2": nn.ReLU(),
+        "flatten": nn.Flatten(),  # (n, 320)
+    }
+    fully_connected = {
+        "fc1": nn.Linear(count_features(convolutions), config.hidden_units),  # (n, 50)
+        "relu3": nn.ReLU(),
+        "fc2": nn.Linear(config.hidden_units, CLASSES),  # (n, 10)
+        "log_softmax": nn.LogSoftmax(dim=1),
+    }
+    return convolutions | fully_connected
+
+
+def count_features(convolutions: Mapping[str, nn.Module]) -> int:
+    """How many numbers these layers make of an image: 320 by default."""
+    with torch.no_grad():
+        numbers: Tensor = nn.Sequential(*convolutions.values())(torch.zeros(1, 1, SIZE, SIZE))
+    return numbers.numel()
+
+
+class Network(nn.Sequential):
     """Images (n, 1, 28, 28), normalised, to log probabilities (n, 10)."""
 
     def __init__(self, config: NetworkConfig) -> None:
         super().__init__()
         self.config = config
-        self.conv1 = nn.Conv2d(1, config.conv1_filters, config.kernel_size)
-        self.conv2 = nn.Conv2d(config.conv1_filters, config.conv2_filters, config.kernel_size)
-        self.fc1 = nn.Linear(config.flat_features(), config.hidden_units)
-        self.fc2 = nn.Linear(config.hidden_units, CLASSES)
+        for name, layer in layers(config).items():
+            self.add_module(name, layer)
+        self.has_dropout = any(isinstance(layer, Dropout) for layer in self)
         # The same numbers in another order in memory, a third faster on a CPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Why does `fc1` take 320 numbers, with the default parameters? A 5x5 filter fits into 28
-        pixels at 28 - 5 + 1 = 24 places, and pooling 2x2 halves that: 28 -> 24 -> 12. The second
-        convolution and pooling give 12 -> 8 -> 4. So 20 filters leave 20 maps of 4x4, and each
-        of their 20 * 4 * 4 = 320 numbers is connected to every unit of the fully connected layer.
-        """
-        x = F.relu(F.max_pool2d(self.conv1(x), 2))  # (n, 1, 28, 28) to (n, 10, 12, 12)
-        x = F.relu(F.max_pool2d(self.conv2(x), 2))  # to (n, 20, 4, 4)
-        x = F.relu(self.fc1(x.flatten(1)))  # (n, 320) to (n, 50)
-        return F.log_softmax(self.fc2(x), dim=1)  # (n, 10)
+    def forward(self, x: Tensor, random: torch.Generator | None = None) -> Tensor:
+        """The layers one after the other. Only training passes `random`, to let dropout draw."""
+        for layer in self:
+            x = layer(x, random) if isinstance(layer, Dropout) else layer(x)
+        return x

@@ -23,12 +23,13 @@ class Limits(Params):
     shear: Annotated[float, Field(ge=0, lt=90)]  # degrees
 
 
-View = Callable[[Tensor], Tensor]  # indices (k,) to images (k, 1, 28, 28), as the network sees them
+# Indices (k,) to images (k, 1, 28, 28), as the network sees them.
+Transform = Callable[[Tensor], Tensor]
 
 
-def view(images: Tensor, limits: Limits, seed: int, epoch: int) -> View:
-    """How the network sees the `images`, (n, 1, 28, 28), in an epoch. It depends on the arguments
-    alone, whichever images are asked for, in whatever order."""
+def transform(images: Tensor, limits: Limits, seed: int, epoch: int) -> Transform:
+    """How the network sees the `images`, (n, 1, 28, 28), in an epoch. An image is changed in the
+    same way whichever others are asked for with it."""
     if not any(limits.model_dump().values()):
         return images.__getitem__
     matrices = random_matrices(len(images), limits, numerics.generator(seed, epoch, 1))
@@ -36,9 +37,9 @@ def view(images: Tensor, limits: Limits, seed: int, epoch: int) -> View:
 
 
 def random_matrices(n: int, limits: Limits, generator: torch.Generator) -> Tensor:
-    """For each of `n` images, where each pixel of the new image lies in the old one: affine maps
-    (n, 2, 3) of (x, y, 1), where x and y go from -1 to 1 over the image. All within the limits are
-    equally likely."""
+    """For each of `n` images an affine map, (n, 2, 3), from a place in the new image to the place
+    in the old one where its pixel comes from. A place is (x, y, 1), and x and y go from -1 to 1
+    over the image. All maps within the limits are equally likely."""
     within = 2 * torch.rand(5, n, generator=generator) - 1
     angle = torch.deg2rad(limits.degrees * within[0])
     slope = torch.tan(torch.deg2rad(limits.shear * within[1]))
@@ -52,10 +53,10 @@ def random_matrices(n: int, limits: Limits, generator: torch.Generator) -> Tenso
 
 def _transformed(images: Tensor, matrices: Tensor, indices: Tensor) -> Tensor:
     chosen = images[indices]  # (k, 1, 28, 28)
-    # What torch.nn.functional.affine_grid computes, a tenth of its time: one matrix product.
+    # The same as torch.nn.functional.affine_grid in a tenth of its time: one matrix product.
     places = matrices[indices].view(-1, 3) @ _pixels(images.device)
     grid = places.view(-1, 2, SIZE, SIZE).permute(0, 2, 3, 1)  # (k, 28, 28, 2)
-    # What comes from beyond the edge is like the edge; 0 would be grey, as pixels are normalised.
+    # Places beyond the edge get the edge's value. Zero would be grey, as pixels are normalised.
     return F.grid_sample(chosen, grid, padding_mode="border", align_corners=False)
 
 

@@ -1,4 +1,4 @@
-"""What training has done so far, kept after each epoch, so that a run that was killed goes on.
+"""The progress of training, kept after each epoch, so that a run that was killed goes on.
 
 DVC deletes a stage's outputs before it runs the stage, so the progress has a folder of its own:
 
@@ -6,7 +6,7 @@ DVC deletes a stage's outputs before it runs the stage, so the progress has a fo
     epoch-01.safetensors   the tensors after the first epoch, and so on
     lock                   the id of the process that is training here
 
-run.json is replaced only when an epoch's file is whole, so it never promises what is not there.
+run.json names an epoch's file only after that file is whole. A run that ends well removes all.
 """
 
 import fcntl
@@ -14,8 +14,8 @@ import hashlib
 import os
 import platform
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -48,12 +48,12 @@ class Progress:
     """The epochs of one run that are kept in a folder."""
 
     def __init__(self, folder: Path, run: dict[str, Any]) -> None:
-        """Find what an earlier process kept of the same `run`; anything else there is removed,
-        and the reason printed."""
+        """Load what an earlier process kept of the same `run`. Remove what it kept of any other
+        run, and print why."""
         self._folder = folder
         self._manifest = Manifest(run=run, epochs=[])
         self._complete = True  # no epoch is missing in between
-        self.epochs: list[Tensors] = []  # what there was at the start
+        self.epochs: Sequence[Tensors] = []  # what there was at the start
         try:
             self.epochs, self._manifest = _load(folder, run)
         except FileNotFoundError:
@@ -63,8 +63,8 @@ class Progress:
             self.clear()
 
     def append(self, tensors: Tensors) -> None:
-        """Keep the `tensors` after an epoch. What cannot be written costs a warning, not the run:
-        after a kill, training would go on from the last epoch before it."""
+        """Keep the `tensors` after an epoch. If they cannot be written, warn and train on: after a
+        kill, the next run goes on after the last epoch that was kept."""
         epochs = self._manifest.epochs
         content = to_bytes(tensors)
         try:
@@ -77,7 +77,7 @@ class Progress:
             print(f"Warning: no more progress is kept: {error}", file=sys.stderr)
 
     def clear(self) -> None:
-        """Remove what is kept; run.json first, without which the rest counts nothing."""
+        """Remove what is kept. run.json goes first: without it nothing else is read."""
         (self._folder / RUN).unlink(missing_ok=True)
         for path in self._folder.glob("*epoch-*.safetensors*"):  # temporary files too
             path.unlink()
@@ -85,27 +85,15 @@ class Progress:
 
 @contextmanager
 def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
-    """The progress of `run` in `folder`, for this process alone; removed when the block ends well.
+    """The progress of `run` in `folder`, for this process alone. When the block ends well, the
+    folder is removed.
 
     Raises:
-        UserError: another process is training here, which the message names; or something in the
+        UserError: another process is training here; the message names it. Or something in the
             folder is a link that leads out of the project.
     """
     launchers = _launchers()
-    folder.mkdir(parents=True, exist_ok=True)
-    files.refuse_link_outside(folder / LOCK)
-    with (folder / LOCK).open("a+", encoding="ascii") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # a killed process loses it
-        except BlockingIOError:
-            lock.seek(0)
-            raise UserError(
-                f"{folder}: process {lock.read()} is training here;"
-                " wait until it ends, or end it with `kill` and its number"
-            ) from None
-        lock.truncate(0)
-        lock.write(str(os.getpid()))
-        lock.flush()
+    with _locked(folder) as lock:
         progress = Progress(folder, run)
         if progress.epochs:
             print(f"Resuming after epoch {len(progress.epochs)}")
@@ -113,18 +101,53 @@ def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
         # If DVC was killed meanwhile, nobody records the result: the next run takes it from here.
         if _launchers() == launchers:
             progress.clear()
-        lock.truncate(0)
+            lock.unlink()
+            with suppress(OSError):  # something else is in the folder
+                folder.rmdir()
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[Path]:
+    """Hold the folder's lock, a file with the id of this process. A killed process loses it."""
+    path = folder / LOCK
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        files.refuse_link_outside(path)
+        with path.open("a+", encoding="ascii") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                raise UserError(
+                    f"{folder}: process {lock.read()} is training here;"
+                    " wait until it ends, or end it with `kill` and its number"
+                ) from None
+            if not _is_at(path, lock.fileno()):
+                continue  # another process has just ended and removed this file: take a new one
+            lock.truncate(0)
+            lock.write(str(os.getpid()))
+            lock.flush()
+            yield path
+            return
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Whether the open file still has this path."""
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _launchers() -> list[int]:
-    """The processes that started this one: DVC, or a shell that DVC started. An orphan gets
-    another parent."""
+    """The ids of the processes that started this one: DVC, or a shell that DVC started. They
+    change when DVC is killed, because an orphan gets another parent."""
     return [process.pid for process in psutil.Process().parents()[:2]]
 
 
 def fingerprint(**inputs: object) -> dict[str, Any]:
-    """What decides the bytes of a run: the `inputs` (as JSON has them), the code of this package
-    as imported, the versions of what it computes with, and the settings of the arithmetic."""
+    """What decides the bytes of a run: the `inputs` (values that JSON can hold), the code of this
+    package as imported, the versions of the libraries, and the settings of the arithmetic."""
     package = Path(__file__).parents[1]
     paths = [Path(getattr(module, "__file__", None) or "") for module in sys.modules.values()]
     return {

@@ -1,18 +1,18 @@
-"""The processes that train together, each on its share of the shards.
+"""The processes that train together, each on its own shards of a batch.
 
-`torchrun` starts them, on one host or several, and tells each its rank. All of them do the same:
-a rank computes the parts of its own shards, each gets the parts of all, and adds them in the order
-of the shards. So the number of ranks changes no byte. Started plainly, a process is a team of one.
+`torchrun` starts them, on one host or several, and gives each its rank. All ranks run the same
+code: a rank computes the sums of its own shards, receives those of all others (an all-gather), and
+adds them in shard order. So the number of ranks changes no byte. A process that was started
+without torchrun is a team of one.
 """
 
 import math
 import os
 import socket
-import sys
 from argparse import Namespace
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -31,14 +31,14 @@ from stages.model import numerics
 from stages.training import rendezvous
 
 Tensors = dict[str, Tensor]
-Part = Callable[[Tensor], list[Tensor]]  # of a shard, tensors of the same shapes as of any other
+ShardFunction = Callable[[Tensor], list[Tensor]]  # the same shapes and types for every shard
 
 
 class Pool(Protocol):
-    """What computes the parts of some shards: `numerics.pool`, or several of them together."""
+    """What computes a function of some shards: the threads of one process, or of all ranks."""
 
-    def map(self, part: Part, shards: Sequence[Tensor], /) -> Iterable[list[Tensor]]:
-        """The parts of all shards, in their order."""
+    def map(self, function: ShardFunction, shards: Sequence[Tensor], /) -> Iterable[list[Tensor]]:
+        """The results, in the order of the shards."""
 
 
 class Team:
@@ -47,21 +47,21 @@ class Team:
     rank = 0
     size = 1
 
-    def mine(self, shards: int) -> range:
-        """Which of the shards this rank computes."""
+    def own(self, shards: int) -> range:
+        """The numbers of the shards that this rank computes."""
         return range(self.rank, shards, self.size)
 
     def pool(self, workers: int) -> AbstractContextManager[Pool]:
-        """Threads of this process, and of the others in the team, until the block ends."""
+        """The threads of this process, and of all other ranks, until the block ends."""
         return numerics.pool(workers)
 
-    def shared(self, epochs: Sequence[Tensors]) -> Sequence[Tensors]:
+    def broadcast(self, epochs: Sequence[Tensors]) -> Sequence[Tensors]:
         """The tensors of each finished epoch as rank 0 has them."""
         return epochs
 
 
-class Ranks(Team):
-    """One of the processes that `torchrun` started, after they have met."""
+class DistributedTeam(Team):
+    """One of several ranks, after they have met."""
 
     def __init__(self, rank: int, size: int, device: torch.device) -> None:
         self.rank = rank
@@ -71,10 +71,10 @@ class Ranks(Team):
     @contextmanager
     def pool(self, workers: int) -> Iterator[Pool]:  # noqa: D102
         with numerics.pool(workers) as threads:
-            yield SharedPool(self, threads)
+            yield DistributedPool(self, threads)
         dist.destroy_process_group()
 
-    def shared(self, epochs: Sequence[Tensors]) -> Sequence[Tensors]:  # noqa: D102
+    def broadcast(self, epochs: Sequence[Tensors]) -> Sequence[Tensors]:  # noqa: D102
         named = {f"{n} {name}": t for n, epoch in enumerate(epochs) for name, t in epoch.items()}
         content = torch.frombuffer(bytearray(to_bytes(named)), dtype=torch.uint8)
         size = torch.tensor([len(content)], device=self._device)
@@ -88,8 +88,8 @@ class Ranks(Team):
             result.setdefault(int(number), {})[name] = tensor
         return [result[number] for number in sorted(result)]
 
-    def gather(self, content: Tensor) -> Tensor:
-        """The `content` of each rank, (size, n) uint8, of this one's, (n,).
+    def all_gather(self, content: Tensor) -> Tensor:
+        """The `content` of every rank, (size, n) uint8; this rank gives its own, (n,).
 
         Raises:
             UserError: another rank has ended, or does not answer.
@@ -103,26 +103,25 @@ class Ranks(Team):
         return torch.empty(n, dtype=torch.uint8, device=self._device)
 
 
-class SharedPool:
+class DistributedPool:
     """The threads of all ranks as one pool."""
 
-    def __init__(self, ranks: Ranks, threads: Executor) -> None:
-        self._ranks = ranks
+    def __init__(self, team: DistributedTeam, threads: Executor) -> None:
+        self._team = team
         self._threads = threads
-        self._like: list[Tensor] = []  # any part: its shapes and types
+        self._like: list[Tensor] = []  # the result of any shard, for its shapes and types
 
-    def map(self, part: Part, shards: Sequence[Tensor], /) -> list[list[Tensor]]:
-        """Bytes go from rank to rank, and no number is converted: the bits stay as they are."""
-        ranks = self._ranks
-        mine = list(self._threads.map(part, [shards[n] for n in ranks.mine(len(shards))]))
-        self._like = self._like or (mine[0] if mine else part(shards[0]))
-        turns = math.ceil(len(shards) / ranks.size)  # the ranks send equally much
-        padding = [self._like] * (turns - len(mine))
-        table = ranks.gather(torch.cat([pack(sums) for sums in mine + padding]))
-        rows = table.view(ranks.size, turns, -1)
-        return [
-            unpack(rows[n % ranks.size, n // ranks.size], self._like) for n in range(len(shards))
-        ]
+    def map(self, function: ShardFunction, shards: Sequence[Tensor], /) -> list[list[Tensor]]:
+        """Compute this rank's shards and gather those of the others. The ranks exchange bytes and
+        convert no number, so the bits stay as they are."""
+        team = self._team
+        own = list(self._threads.map(function, [shards[n] for n in team.own(len(shards))]))
+        self._like = self._like or (own[0] if own else function(shards[0]))
+        turns = math.ceil(len(shards) / team.size)  # every rank sends this many results
+        padding = [self._like] * (turns - len(own))
+        table = team.all_gather(torch.cat([pack(result) for result in own + padding]))
+        rows = table.view(team.size, turns, -1)
+        return [unpack(rows[n % team.size, n // team.size], self._like) for n in range(len(shards))]
 
 
 def pack(tensors: Sequence[Tensor]) -> Tensor:
@@ -139,20 +138,26 @@ def unpack(content: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     ]
 
 
-def reserve(args: Namespace, *outputs: str) -> Namespace:
-    """Rank 0 alone writes and prints. On any other rank the paths `outputs` lead into a temporary
-    folder, and stdout nowhere, so that it can do all that rank 0 does."""
+@contextmanager
+def only_rank_0_writes(args: Namespace, *outputs: str) -> Iterator[Namespace]:
+    """The arguments to train with. On rank 0 they are as given. On any other rank the paths that
+    are named `outputs` lead into a temporary folder, and nothing is printed, until the block ends.
+    So all ranks can run the same code."""
     if not rendezvous.launched() or os.environ["RANK"] == "0":
-        return args
-    args.scratch = TemporaryDirectory(prefix="rank-")  # goes with the arguments
-    sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 - to the end
-    scratch = {name: Path(args.scratch.name, name) for name in outputs}
-    return Namespace(**{**vars(args), **scratch})
+        yield args
+        return
+    with (
+        TemporaryDirectory(prefix="rank-") as folder,
+        Path(os.devnull).open("w", encoding="utf-8") as nowhere,
+        redirect_stdout(nowhere),
+    ):
+        yield Namespace(**vars(args) | {name: Path(folder, name) for name in outputs})
 
 
 def join(identity: Mapping[str, Any], shards: int, device: torch.device, params: Path) -> Team:
-    """Meet the other ranks, if `torchrun` started this process; they are many or few, the same
-    `identity` gives the same bytes. `params` is for the ranks that serve in tools.distributed.
+    """Meet the other ranks, if `torchrun` started this process. All must have the same `identity`,
+    which decides the bytes of the result. Rank 0 announces the file `params` to the ranks that
+    wait in tools.distributed.
 
     Raises:
         UserError: a rank does not come, or it has another identity; the message says what differs.
@@ -178,9 +183,9 @@ def join(identity: Mapping[str, Any], shards: int, device: torch.device, params:
     if shards < size:
         print(
             f"train.shards: {shards}, so {size - shards} of the {size} ranks have nothing to do;"
-            " more shards would keep them busy, and change the last bits"
+            " more shards would give them work, and change the last bits of the weights"
         )
-    return Ranks(rank, size, device)
+    return DistributedTeam(rank, size, device)
 
 
 def _take_gpu(number: int) -> None:
@@ -193,8 +198,8 @@ def _take_gpu(number: int) -> None:
 
 
 def _interface() -> str:
-    """The network interface by which this host reaches rank 0's. Gloo would take the one that the
-    host's own name leads to, often the loopback, where no other host finds it."""
+    """The network interface by which this host reaches rank 0's. Gloo would take the one that this
+    host's own name resolves to. That is often the loopback, where no other host reaches it."""
     target = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
     family, kind, _, _, address = socket.getaddrinfo(*target, type=socket.SOCK_DGRAM)[0]
     with socket.socket(family, kind) as probe:

@@ -1,7 +1,6 @@
-"""How processes that `torchrun` started on several hosts find each other, and notice a loss.
+"""The rendezvous: how the ranks that `torchrun` started find each other and notice a lost one.
 
-`torchrun` keeps a store of keys and values for them, at the address that it puts into the
-environment of each.
+`torchrun` keeps a store of keys and values for its processes. Its address is in their environment.
 """
 
 import json
@@ -22,13 +21,13 @@ from torch.distributed.rendezvous import rendezvous
 
 from stages.common.errors import UserError
 
-SECONDS = 30  # the longest wait for another rank: in a minute all has ended without a lost one
-GIVE_UP = 50  # seconds to meet; without a network the store never answers
+SECONDS = 30  # the longest wait for another rank, so that a minute after a loss all have ended
+GIVE_UP = 50  # seconds for the whole rendezvous; without a network the store never answers
 SESSION = "RANKS_SESSION"  # environment variable: the part of the store that tools.distributed uses
 
 
 def launched() -> bool:
-    """Whether `torchrun`, or what does as it does, started this process."""
+    """True if torchrun or a compatible launcher set RANK, WORLD_SIZE and the store's address."""
     return all(name in os.environ for name in ("RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"))
 
 
@@ -40,8 +39,9 @@ def connect() -> Store:
 
 
 def meet(store: Store, rank: int, size: int, seconds: float) -> str:
-    """A name for these processes together, new each time. `torchrun` keeps one store over all its
-    restarts, and nobody must take what a dead process said for the word of a living one.
+    """Wait for all ranks; a name for this group of processes, the same on each of them.
+
+    The store outlives restarts: a fresh name each time keeps stale keys from being read.
 
     Raises:
         UserError, torch.distributed.DistError: not all have come after so many `seconds`.
@@ -67,10 +67,10 @@ def meet(store: Store, rank: int, size: int, seconds: float) -> str:
 
 
 def agree(store: Store, rank: int, size: int, identity: Mapping[str, Any]) -> None:
-    """Let the ranks compare what decides the bytes of their results.
+    """Check that all ranks have the same `identity`: what decides the bytes of their results.
 
     Raises:
-        UserError: they differ; a line for each value, the same ones on every rank.
+        UserError: they differ; a line for each value, the same lines on every rank.
     """
     store.set(f"rank {rank}", json.dumps({"host": socket.gethostname(), "identity": identity}))
     ranks = [json.loads(store.get(f"rank {other}")) for other in range(size)]
@@ -82,7 +82,7 @@ def agree(store: Store, rank: int, size: int, identity: Mapping[str, Any]) -> No
 
 
 def compare(ranks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each rank and each value in its identity that is not rank 0's."""
+    """A line for each value of a rank's identity that differs from rank 0's."""
     expected = dict(_flat(ranks[0]["identity"]))
     for number, rank in enumerate(ranks):
         values = dict(_flat(rank["identity"]))
@@ -101,17 +101,18 @@ def _flat(values: Mapping[str, Any], *outer: str) -> Iterator[tuple[str, object]
 
 
 def announce(store: Store, message: Mapping[str, Any]) -> None:
-    """Tell the ranks that serve what comes next: `params` of a training, or the exit `status`."""
+    """Tell the ranks that wait in tools.distributed what comes next: the `params` of a training,
+    or the exit `status`."""
     store.set(f"call {store.add('calls', 1)}", json.dumps(message))
 
 
 @contextmanager
 def peer_errors(rank: int) -> Iterator[None]:
-    """What needs the other ranks: without them it ends in a line."""
+    """Turn the errors that a lost peer causes into one UserError."""
     try:
         yield
     except (RuntimeError, OSError) as error:  # of torch.distributed, of the network
-        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).split(". ")[0]  # no place in C++
+        reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).split(". ")[0]  # without C++ positions
         raise UserError(_lost(rank, reason)) from None
 
 
@@ -124,8 +125,8 @@ def _lost(rank: int, reason: str) -> str:
 
 @contextmanager
 def deadline(rank: int) -> Iterator[None]:
-    """End this process if the block takes too long: the store has no time limit of its own when
-    the network is gone, and keeps Python from handling a signal."""
+    """End this process if the block takes too long. When the network is gone, a call of the store
+    never returns, and Python cannot handle a signal meanwhile."""
     watchdog = Timer(GIVE_UP, _give_up, [rank])
     watchdog.daemon = True
     watchdog.start()

@@ -29,23 +29,23 @@ def matrices(n: int, **changed: float) -> torch.Tensor:
 
 
 def test_without_augmentation_the_network_sees_the_images_themselves(images: torch.Tensor) -> None:
-    seen = augment.view(images, limits(), seed=1, epoch=1)
+    seen = augment.transform(images, limits(), seed=1, epoch=1)
     assert torch.equal(seen(torch.tensor([3, 1])), images[[3, 1]])
 
 
 def test_what_is_seen_depends_on_seed_epoch_and_image_alone(images: torch.Tensor) -> None:
-    whole = augment.view(images, ALL, seed=1, epoch=2)(torch.arange(40))
-    again = augment.view(images, ALL, seed=1, epoch=2)
+    whole = augment.transform(images, ALL, seed=1, epoch=2)(torch.arange(40))
+    again = augment.transform(images, ALL, seed=1, epoch=2)
     assert torch.equal(again(torch.tensor([7, 30])), whole[[7, 30]])
     assert torch.equal(again(torch.tensor([30])), whole[[30]])
     for seed, epoch in ((1, 3), (2, 2)):
-        other = augment.view(images, ALL, seed, epoch)(torch.arange(40))
+        other = augment.transform(images, ALL, seed, epoch)(torch.arange(40))
         assert all(not torch.equal(a, b) for a, b in zip(other, whole, strict=True))
 
 
 def test_the_images_themselves_stay_as_they_are(images: torch.Tensor) -> None:
     before = images.clone()
-    augment.view(images, ALL, seed=1, epoch=1)(torch.arange(40))
+    augment.transform(images, ALL, seed=1, epoch=1)(torch.arange(40))
     assert torch.equal(images, before)
 
 
@@ -53,7 +53,7 @@ def test_transforms_are_those_of_pytorchs_affine_grid(images: torch.Tensor) -> N
     maps = augment.random_matrices(40, ALL, numerics.generator(1, 1, 1))
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     expected = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
-    seen = augment.view(images, ALL, seed=1, epoch=1)(torch.arange(40))
+    seen = augment.transform(images, ALL, seed=1, epoch=1)(torch.arange(40))
     torch.testing.assert_close(seen, expected)
 
 
@@ -94,5 +94,6 @@ def test_a_shear_slants_upright_lines_by_its_degrees() -> None:
 
 def test_what_comes_from_beyond_the_edge_is_like_the_edge() -> None:
     ground = torch.full((40, 1, 28, 28), -0.4242)  # normalised black
-    seen = augment.view(ground, augment.Limits(degrees=45, translate=9, scale=0.5, shear=9), 1, 1)
+    wild = augment.Limits(degrees=45, translate=9, scale=0.5, shear=9)
+    seen = augment.transform(ground, wild, seed=1, epoch=1)
     torch.testing.assert_close(seen(torch.arange(40)), ground)

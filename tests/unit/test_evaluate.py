@@ -97,7 +97,7 @@ def test_classify_gives_each_image_the_networks_output(config: NetworkConfig) ->
 def test_outputs_that_are_no_numbers_say_to_lower_lr(config: NetworkConfig) -> None:
     images, _ = tiny.digits(5, seed=3)
     network = Network(config).requires_grad_(False)
-    network.fc2.bias[0] = float("inf")
+    network.get_parameter("fc2.bias")[0] = float("inf")
     with numerics.pool(1) as pool, pytest.raises(UserError, match=r"not finite: lower train\.lr"):
         evaluate.classify(network, images, batch_size=5, pool=pool)
 

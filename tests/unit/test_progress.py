@@ -1,9 +1,12 @@
+import fcntl
+import os
 import resource
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import torch
@@ -28,7 +31,7 @@ def leave(folder: Path, *epochs: int) -> None:
         raise InterruptedError
 
 
-def found(folder: Path, run: dict[str, Any] = RUN) -> list[progress.Tensors]:
+def found(folder: Path, run: dict[str, Any] = RUN) -> Sequence[progress.Tensors]:
     with progress.kept(folder, run) as kept:
         return kept.epochs
 
@@ -54,12 +57,12 @@ def test_a_resumed_run_adds_to_what_there_is(tmp_path: Path) -> None:
     assert len(found(tmp_path)) == 3
 
 
-def test_a_finished_run_leaves_only_the_lock(tmp_path: Path) -> None:
-    leave(tmp_path, 1, 2)
-    (tmp_path / ".epoch-03.safetensors.1.tmp").touch()
-    assert found(tmp_path)
-    assert names(tmp_path) == ["lock"]
-    assert (tmp_path / "lock").read_bytes() == b""
+def test_a_finished_run_leaves_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "progress"
+    leave(folder, 1, 2)
+    (folder / ".epoch-03.safetensors.1.tmp").touch()
+    assert found(folder)
+    assert names(tmp_path) == []
 
 
 def test_what_is_not_progress_is_left_alone(tmp_path: Path) -> None:
@@ -67,7 +70,7 @@ def test_what_is_not_progress_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
     leave(tmp_path, 1)
     found(tmp_path)
-    assert names(tmp_path) == ["folder", "lock", "metrics.json"]
+    assert names(tmp_path) == ["folder", "metrics.json"]
 
 
 def test_another_run_starts_afresh_and_removes_what_it_finds(
@@ -87,16 +90,18 @@ def test_another_run_starts_afresh_and_removes_what_it_finds(
 def test_a_damaged_byte_anywhere_means_a_fresh_start(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
-    leave(tmp_path, 1, 2)
-    whole = {path: path.read_bytes() for path in tmp_path.iterdir()}
-    path = tmp_path / name
+    folder = tmp_path / "progress"
+    leave(folder, 1, 2)
+    whole = {path: path.read_bytes() for path in folder.iterdir()}
+    path = folder / name
     for position in range(0, len(whole[path]), 7):
+        folder.mkdir(exist_ok=True)
         for other, content in whole.items():
             other.write_bytes(content)
         damaged = bytearray(whole[path])
         damaged[position] ^= 1
         path.write_bytes(damaged)
-        assert found(tmp_path) == []
+        assert found(folder) == []
         line = capsys.readouterr().out
         assert line.startswith("Starting afresh: ")
         assert line.count("\n") == 1
@@ -212,3 +217,23 @@ def test_the_code_is_that_of_the_stage_and_all_that_it_imports(tmp_path: Path) -
     deps = runner.STAGES["train"]["deps"]
     expected = sorted(path.removeprefix("stages/") for path in deps if path.endswith(".py"))
     assert process.stdout.split() == expected
+
+
+def test_a_lock_that_was_removed_meanwhile_locks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that held it ends between the opening of the file and its locking."""
+    path, flock = tmp_path / "lock", fcntl.flock
+    path.touch()
+    calls: list[int] = []
+
+    def end_the_other(file: TextIO, operation: int) -> None:
+        if not calls:
+            path.unlink()
+        calls.append(operation)
+        flock(file, operation)
+
+    monkeypatch.setattr(fcntl, "flock", end_the_other)
+    with progress.kept(tmp_path, RUN):
+        assert path.read_text() == str(os.getpid())
+    assert len(calls) == 2

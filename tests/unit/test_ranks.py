@@ -1,4 +1,3 @@
-import sys
 from argparse import Namespace
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +11,7 @@ from torch._C._distributed_c10d import HashStore
 from stages.common.errors import UserError
 from stages.model import numerics
 from stages.training import ranks
-from stages.training.ranks import Ranks, Team
+from stages.training.ranks import DistributedTeam, Team
 from tests.support import runner
 
 AWKWARD = [
@@ -39,16 +38,17 @@ def test_tensors_come_out_with_the_bits_that_went_in() -> None:
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("shards", [1, 2, 7, 8])
 def test_each_shard_has_one_rank_and_the_ranks_have_equally_many(size: int, shards: int) -> None:
-    shares = [list(Ranks(rank, size, torch.device("cpu")).mine(shards)) for rank in range(size)]
+    teams = [DistributedTeam(rank, size, torch.device("cpu")) for rank in range(size)]
+    shares = [list(team.own(shards)) for team in teams]
     assert sorted(number for share in shares for number in share) == list(range(shards))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
 def test_a_process_alone_has_all_shards_and_pays_nothing() -> None:
     team = ranks.join({}, 4, torch.device("cpu"), Path("params.yaml"))
-    assert list(team.mine(4)) == [0, 1, 2, 3]
+    assert list(team.own(4)) == [0, 1, 2, 3]
     assert type(team.pool(2)) is type(numerics.pool(2))
-    assert team.shared(kept := [{"weights": torch.ones(1)}]) is kept
+    assert team.broadcast(kept := [{"weights": torch.ones(1)}]) is kept
     assert not dist.is_initialized()
 
 
@@ -56,25 +56,25 @@ def test_a_process_alone_has_all_shards_and_pays_nothing() -> None:
 def group() -> Iterator[Team]:
     """A process group of this process alone."""
     dist.init_process_group("gloo", store=HashStore(), rank=0, world_size=1)
-    yield Ranks(0, 1, torch.device("cpu"))
+    yield DistributedTeam(0, 1, torch.device("cpu"))
     if dist.is_initialized():
         dist.destroy_process_group()
 
 
-def test_the_parts_come_back_in_the_order_of_the_shards(group: Team) -> None:
-    def part(shard: Tensor) -> list[Tensor]:
+def test_the_results_come_back_in_the_order_of_the_shards(group: Team) -> None:
+    def function(shard: Tensor) -> list[Tensor]:
         return [shard.sum() / 3, shard.max()]
 
     shards = torch.arange(20).tensor_split(7)
     with group.pool(2) as pool:
-        assert list(map(bits, pool.map(part, shards))) == [bits(part(s)) for s in shards]
+        assert list(map(bits, pool.map(function, shards))) == [bits(function(s)) for s in shards]
     assert not dist.is_initialized()
 
 
 @pytest.mark.parametrize("n", [0, 1, 12])
 def test_what_is_kept_comes_to_all_epoch_by_epoch(group: Team, n: int) -> None:
     epochs = [{"a b": torch.full((2,), epoch / 7), "c": torch.tensor(epoch)} for epoch in range(n)]
-    shared = group.shared(epochs)
+    shared = group.broadcast(epochs)
     assert [sorted(epoch) for epoch in shared] == [["a b", "c"]] * n
     for ours, theirs in zip(shared, epochs, strict=True):
         assert bits([ours["a b"], ours["c"]]) == bits([theirs["a b"], theirs["c"]])
@@ -89,32 +89,32 @@ def started_by_torchrun(monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
 
 def test_a_rank_without_an_address_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
-    args = Namespace(model=Path("model"))
-    assert ranks.reserve(args, "model") == Namespace(model=Path("model"))
+    with ranks.only_rank_0_writes(Namespace(model=Path("model")), "model") as args:
+        assert args == Namespace(model=Path("model"))
 
 
 @pytest.mark.parametrize("rank", [None, "0"])
 def test_rank_0_writes_where_it_was_told(monkeypatch: pytest.MonkeyPatch, rank: str | None) -> None:
     if rank:
         started_by_torchrun(monkeypatch, rank)
-    args = Namespace(data=Path("data"), model=Path("model"))
-    assert ranks.reserve(args, "model") == Namespace(data=Path("data"), model=Path("model"))
+    given = Namespace(data=Path("data"), model=Path("model"))
+    with ranks.only_rank_0_writes(given, "model") as args:
+        assert args == given
 
 
 def test_another_rank_writes_and_prints_nowhere(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     started_by_torchrun(monkeypatch, "1")
-    monkeypatch.setattr(sys, "stdout", sys.stdout)  # so that it comes back
-    args = ranks.reserve(Namespace(data=Path("data"), model=Path("model")), "model")
-    print("not to be seen")
-    sys.stdout.close()
-    assert capsys.readouterr().out == ""
-    assert args.data == Path("data")
-    assert args.model != Path("model")
-    args.model.write_bytes(b"weights")
-    args.scratch.cleanup()
+    given = Namespace(data=Path("data"), model=Path("model"))
+    with ranks.only_rank_0_writes(given, "model") as args:
+        print("not to be seen")
+        assert args.data == Path("data")
+        assert args.model != Path("model")
+        args.model.write_bytes(b"weights")
+    print("seen")
     assert not args.model.parent.exists()
+    assert capsys.readouterr().out == "seen\n"
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

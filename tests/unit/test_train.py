@@ -1,69 +1,38 @@
-import copy
-from concurrent.futures import Executor
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.torch
 import torch
-from torch.nn import functional as F
 
 from stages import train
-from stages.common import mnist
+from stages.common import mnist, params
 from stages.common.errors import UserError
 from stages.common.tables import History
-from stages.model import numerics
-from stages.model.network import Network, NetworkConfig
-from stages.train import StepResult
-from stages.training import augment
+from stages.train import TrainParams
+from stages.training.step import BatchSums
 from tests.support import runner, tiny
 
-N = 100  # images
 OFF = {"degrees": 0, "translate": 0, "scale": 0, "shear": 0}
 
 
-@pytest.fixture
-def network(config: NetworkConfig) -> Network:
-    torch.manual_seed(3)
-    return Network(config)
+def sums(*rows: tuple[float, int, int]) -> list[BatchSums]:
+    """What steps saw, from their (loss, correct, images)."""
+    return [BatchSums(torch.tensor(loss), torch.tensor(right), n) for loss, right, n in rows]
 
 
-@pytest.fixture(scope="module")
-def tensors() -> tuple[torch.Tensor, torch.Tensor]:
-    images, labels = tiny.digits(N, seed=3)
-    return torch.from_numpy(mnist.normalise(images, 0.1, 0.3)), torch.from_numpy(labels).long()
-
-
-def steps(*rows: tuple[float, int, int]) -> list[StepResult]:
-    """Results of steps from their (loss, correct, size)."""
-    return [
-        StepResult(torch.tensor(loss), torch.tensor(right), n, lr=number / 8)
-        for number, (loss, right, n) in enumerate(rows, start=1)
-    ]
-
-
-def test_averages_weigh_each_image_alike_and_name_the_last_learning_rate() -> None:
-    seen = steps((2, 1, 2), (4, 2, 2), (1, 0, 2), (2, 2, 2), (3, 1, 1))
-    assert list(train.averages(seen, epoch=2, steps_per_epoch=5, every=2)) == [
-        History(epoch=2, batch=2, step=7, lr=2 / 8, loss=6 / 4, accuracy=3 / 4),
-        History(epoch=2, batch=4, step=9, lr=4 / 8, loss=3 / 4, accuracy=2 / 4),
-        History(epoch=2, batch=5, step=10, lr=5 / 8, loss=3 / 1, accuracy=1 / 1),
-    ]
-
-
-def test_a_window_may_end_in_a_short_batch() -> None:
-    seen = steps((2, 1, 2), (4, 1, 1))
-    assert list(train.averages(seen, epoch=1, steps_per_epoch=2, every=300)) == [
-        History(epoch=1, batch=2, step=2, lr=2 / 8, loss=6 / 3, accuracy=2 / 3)
-    ]
+def test_a_row_of_history_weighs_each_image_alike() -> None:
+    window = sums((2, 1, 2), (4, 2, 2), (3, 1, 1))
+    assert train.average(window, epoch=2, batch=5, step=10, lr=0.1) == History(
+        epoch=2, batch=5, step=10, lr=0.1, loss=9 / 5, accuracy=4 / 5
+    )
 
 
 @pytest.mark.parametrize("loss", ["nan", "inf"])
 def test_a_loss_that_is_no_number_is_named_with_its_batch(loss: str) -> None:
-    seen = steps((1, 1, 2), (1, 1, 2), (float(loss), 0, 2), (float("nan"), 0, 2))
-    with pytest.raises(FloatingPointError, match=f"^loss became {loss} at epoch 3, batch 3$"):
-        list(train.averages(seen, epoch=3, steps_per_epoch=4, every=2))
+    window = sums((1, 1, 2), (float(loss), 0, 2), (float("nan"), 0, 2))
+    with pytest.raises(FloatingPointError, match=f"^loss became {loss} at epoch 3, batch 11$"):
+        train.average(window, epoch=3, batch=12, step=40, lr=0.1)
 
 
 def test_shuffled_is_a_permutation() -> None:
@@ -88,12 +57,17 @@ def test_the_order_and_the_global_generator_do_not_touch_each_other() -> None:
     assert torch.equal(order, train.shuffled(100, seed=42, epoch=1))
 
 
+def learning_rates(steps: int, **changed: object) -> list[float]:
+    p = params.load(runner.ROOT / "params.yaml", "train", TrainParams).model_copy(update=changed)
+    return [train.learning_rate(p, step, steps) for step in range(1, steps + 1)]
+
+
 def test_a_constant_learning_rate_is_the_same_at_each_step() -> None:
-    assert train.learning_rates(0.3, "constant", 0.2, steps=4) == [0.3] * 4
+    assert learning_rates(4, lr=0.3, schedule="constant") == [0.3] * 4
 
 
 def test_one_cycle_rises_in_a_line_to_the_peak_and_falls_in_another_to_0() -> None:
-    rates = train.learning_rates(0.8, "one_cycle", 0.4, steps=10)
+    rates = learning_rates(10, lr=0.8, schedule="one_cycle", warmup=0.4)
     rise, fall = [0.2, 0.4, 0.6, 0.8], [0.8 * left / 6 for left in (6, 5, 4, 3, 2, 1)]
     assert rates == pytest.approx([*rise, *fall])
 
@@ -101,107 +75,9 @@ def test_one_cycle_rises_in_a_line_to_the_peak_and_falls_in_another_to_0() -> No
 @pytest.mark.parametrize("steps", [1, 2, 3, 1000])
 @pytest.mark.parametrize("warmup", [1e-9, 0.2, 0.5, 1 - 1e-9])
 def test_one_cycle_stays_above_0_and_reaches_at_most_the_peak(warmup: float, steps: int) -> None:
-    rates = train.learning_rates(0.1, "one_cycle", warmup, steps)
+    rates = learning_rates(steps, lr=0.1, schedule="one_cycle", warmup=warmup)
     assert len(rates) == steps
     assert all(0 < rate <= 0.1 for rate in rates)
-
-
-@pytest.mark.parametrize("smoothing", [0, 0.3])
-@pytest.mark.parametrize("size", [N, 4])  # 4 images leave three of seven shards empty
-@pytest.mark.parametrize("shards", [1, 2, 3, 7])
-def test_a_step_is_plain_sgd_on_the_whole_batch(
-    network: Network,
-    tensors: tuple[torch.Tensor, torch.Tensor],
-    shards: int,
-    size: int,
-    smoothing: float,
-) -> None:
-    images, labels = tensors
-    indices = torch.arange(N).flip(0)[:size]
-    plain = copy.deepcopy(network)
-    log_probabilities = plain(images[indices])
-    loss = F.nll_loss(log_probabilities, labels[indices])
-    # It takes logits; log probabilities are those of themselves.
-    smoothed = F.cross_entropy(log_probabilities, labels[indices], label_smoothing=smoothing)
-    smoothed.backward()  # type: ignore[no-untyped-call]
-    torch.optim.SGD(plain.parameters(), lr=0.1).step()
-
-    optimizer = torch.optim.SGD(network.parameters(), lr=7)  # replaced by each batch's own
-    with numerics.pool(2) as pool:
-        view, batches = images.__getitem__, [(indices, 0.1)]
-        (seen,) = train.train_epoch(
-            network, optimizer, view, labels, batches, smoothing, shards, pool
-        )
-
-    assert seen.size == size
-    assert seen.correct == (log_probabilities.argmax(dim=1) == labels[indices]).sum()
-    torch.testing.assert_close(seen.loss, loss.detach() * size)
-    for ours, expected in zip(network.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(ours.grad, expected.grad)
-        torch.testing.assert_close(ours, expected)
-
-
-@pytest.mark.parametrize("shards", [1, 2, 3, 7])
-def test_the_bits_do_not_depend_on_the_number_of_workers(
-    network: Network, tensors: tuple[torch.Tensor, torch.Tensor], shards: int
-) -> None:
-    results = []
-    for workers in (1, 2, 4):
-        trained = copy.deepcopy(network)
-        optimizer = torch.optim.SGD(trained.parameters(), lr=0.01, momentum=0.9)
-        with numerics.pool(workers) as pool:
-            for epoch in range(3):
-                run_epoch(trained, optimizer, tensors, epoch, shards, pool)
-        results.append(b"".join(p.detach().numpy().tobytes() for p in trained.parameters()))
-    assert results[0] == results[1] == results[2]
-
-
-@pytest.mark.parametrize("momentum", [0, 0.9])
-def test_a_restored_run_goes_on_with_the_same_bits(
-    network: Network, tensors: tuple[torch.Tensor, torch.Tensor], momentum: float
-) -> None:
-    def sgd(network: Network) -> torch.optim.SGD:
-        return torch.optim.SGD(
-            network.parameters(),
-            lr=0.01,
-            momentum=momentum,
-            nesterov=momentum > 0,
-            weight_decay=0.1,
-        )
-
-    other, rows = copy.deepcopy(network), [History(1, 5, 5, 0.01, 1 / 3, 0.1)]
-    optimizer, resumed = sgd(network), sgd(other)
-    with numerics.pool(1) as pool:
-        run_epoch(network, optimizer, tensors, 1, 2, pool)
-        kept = weights_file(train.snapshot(network, optimizer, rows))
-        assert train.restore(kept, other, resumed) == rows
-        for epoch in (2, 3):
-            run_epoch(network, optimizer, tensors, epoch, 2, pool)
-            run_epoch(other, resumed, tensors, epoch, 2, pool)
-    for ours, expected in zip(other.parameters(), network.parameters(), strict=True):
-        assert torch.equal(ours, expected)
-        assert ours.stride() == expected.stride()
-
-
-def run_epoch(
-    network: Network,
-    optimizer: torch.optim.SGD,
-    tensors: tuple[torch.Tensor, torch.Tensor],
-    epoch: int,
-    shards: int,
-    pool: Executor,
-) -> None:
-    """An epoch with augmentation in batches of 24; the last has 4 images."""
-    images, labels = tensors
-    limits = augment.Limits(degrees=10, translate=2, scale=0.1, shear=5)
-    view = augment.view(images, limits, seed=1, epoch=epoch)
-    batches = [(batch, 0.01) for batch in torch.split(train.shuffled(N, 1, epoch), 24)]
-    list(train.train_epoch(network, optimizer, view, labels, batches, 0.1, shards, pool))
-
-
-def weights_file(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """The tensors as they come back from a file."""
-    return safetensors.torch.load(safetensors.torch.save(tensors))
 
 
 def test_cpu_is_silent_where_the_bits_are_the_same_as_elsewhere(

@@ -67,7 +67,7 @@ def test_the_file_says_what_it_holds(path: Path, network: Network) -> None:
 def test_weights_that_are_not_numbers_are_not_written(
     path: Path, network: Network, value: float
 ) -> None:
-    network.requires_grad_(False).fc1.bias[3] = value
+    network.requires_grad_(False).get_parameter("fc1.bias")[3] = value
     with pytest.raises(FloatingPointError, match=r"^fc1\.bias is no longer finite$"):
         weights.save(path, network)
     assert not path.exists()
