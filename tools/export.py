@@ -1,7 +1,7 @@
 """Write the trained network as ONNX, for other languages and runtimes.
 
 Reads the weights. Writes one file with all that is needed to classify. Its input is `image`,
-float32 (N, 1, 28, 28), from 0 for the ground to 1 for ink; its output is `log_probabilities`,
+float32 (N, 1, 28, 28), from 0 (ground) to 1 (ink); its output is `log_probabilities`,
 float32 (N, 10). Needs the packages of requirements-export.txt besides.
 
     python -m tools.export model.onnx
@@ -9,16 +9,15 @@ float32 (N, 10). Needs the packages of requirements-export.txt besides.
 
 import sys
 from argparse import ArgumentParser, Namespace
+from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from stages.common import files
 from stages.common.errors import run
 from stages.common.mnist import CLASSES, SIZE
 from stages.model import weights
 from stages.model.network import Network
+from tools.operators import constants, operators
 
 try:
     from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
@@ -26,22 +25,6 @@ except ModuleNotFoundError:
     sys.exit(f"{sys.executable} lacks onnx: `pip install -r requirements-export.txt`")
 
 OPSET = 28  # the newest that the onnx of requirements-export.txt knows
-POOLING = {"kernel_shape": [2, 2], "strides": [2, 2]}
-LAYERS: list[tuple[str, list[str], dict[str, Any]]] = [  # operator, constants, attributes
-    ("Sub", ["mean"], {}),
-    ("Div", ["std"], {}),
-    ("Conv", ["conv1.weight", "conv1.bias"], {}),
-    ("MaxPool", [], POOLING),
-    ("Relu", [], {}),
-    ("Conv", ["conv2.weight", "conv2.bias"], {}),
-    ("MaxPool", [], POOLING),
-    ("Relu", [], {}),
-    ("Flatten", [], {}),
-    ("Gemm", ["fc1.weight", "fc1.bias"], {"transB": 1}),
-    ("Relu", [], {}),
-    ("Gemm", ["fc2.weight", "fc2.bias"], {"transB": 1}),
-    ("LogSoftmax", [], {"axis": 1}),
-]
 
 
 def main() -> None:
@@ -61,21 +44,19 @@ def parse_arguments() -> Namespace:
 
 
 def convert(network: Network) -> ModelProto:
-    """The forward pass of `stages/model/network.py`, behind the normalisation, as a graph in
-    which each of `LAYERS` takes what the one before it gives."""
-    constants = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
-    constants |= {name: np.float32(getattr(network.config, name)) for name in ("mean", "std")}
-    places = ["image", *(f"layer{i}" for i in range(1, len(LAYERS))), "log_probabilities"]
+    """A graph in which each operator takes what the one before it gives."""
+    steps = operators(network)
+    values = ["image", *(f"layer{i}" for i in range(1, len(steps))), "log_probabilities"]
     nodes = [
-        helper.make_node(operator, [places[i], *takes], [places[i + 1]], **attributes)
-        for i, (operator, takes, attributes) in enumerate(LAYERS)
+        helper.make_node(step.kind, [before, *step.constants], [after], **step.attributes)
+        for step, (before, after) in zip(steps, pairwise(values), strict=True)
     ]
     graph = helper.make_graph(
         nodes,
         "digit_classifier",
         [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
         [helper.make_tensor_value_info("log_probabilities", TensorProto.FLOAT, ["N", CLASSES])],
-        [numpy_helper.from_array(np.asarray(value), name) for name, value in constants.items()],
+        [numpy_helper.from_array(value, name) for name, value in constants(network).items()],
     )
     model = helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])
     checker.check_model(model, full_check=True)

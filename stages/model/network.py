@@ -38,7 +38,7 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
 
-    def forward(self, x: Tensor, random: torch.Generator | None) -> Tensor:
+    def forward(self, x: Tensor, random: torch.Generator | None = None) -> Tensor:
         """Any shape; the mask is drawn on the CPU, so that it is the same on a GPU."""
         if random is None:
             return x

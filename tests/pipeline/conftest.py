@@ -30,17 +30,14 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.fixture
 def project(reproduced: Project, tmp_path: Path) -> Project:
     """A copy of the reproduced clone, to be changed at will."""
-    shutil.copytree(reproduced.folder.parent, tmp_path, dirs_exist_ok=True, symlinks=True)
-    return Project(tmp_path / reproduced.folder.name)
+    return reproduced.copy(tmp_path)
 
 
 @pytest.fixture(scope="session")
 def committed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose training takes seconds, reproduced and committed; DVC's cache holds its
     data, but not its results, as if fetched by someone else. Not to be changed."""
-    folder = tmp_path_factory.mktemp("slow")
-    shutil.copytree(reproduced.folder.parent, folder, dirs_exist_ok=True, symlinks=True)
-    project = Project(folder / reproduced.folder.name)
+    project = reproduced.copy(tmp_path_factory.mktemp("slow"))
     project.set_param("train", "epochs", 6)
     project.set_param("train", "batch_size", 4)
     project.repro()

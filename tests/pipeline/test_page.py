@@ -96,7 +96,7 @@ def test_the_network_in_the_page_takes_any_shape(page: Page, kernel_size: int) -
     images, _ = tiny.digits(5, seed=5)
     with torch.no_grad():
         expected = network(torch.from_numpy(mnist.normalise(images, 0.2, 0.4))).exp().numpy()
-        embedded = content.embed_weights(network)
+        embedded = content.embed_network(network)
     assert browser.classify(page, images, embedded) == pytest.approx(expected, abs=1e-5)
 
 

@@ -116,14 +116,14 @@ def classify(
     page: Page, images: mnist.Images, network: dict[str, Any] | None = None
 ) -> npt.NDArray[np.float64]:
     """The probabilities (n, 10) that the page's script gives images (n, 28, 28), by its own
-    network or by another one that `embed_weights` made."""
+    network or by another one that `embed_network` made."""
     parts = []
     for part in np.split(images, range(500, len(images), 500)):
         pixels = base64.b64encode(part.tobytes()).decode()
         parts += page.evaluate(
             """([pixels, network]) => {
               const bytes = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
-              const tensors = readWeights(network ?? NETWORK);
+              const tensors = readTensors(network ?? NETWORK);
               const results = [];
               for (let start = 0; start < bytes.length; start += 784) {
                 const image = Float32Array.from(bytes.subarray(start, start + 784), (b) => b / 255);

@@ -85,6 +85,11 @@ class Project:
         finally:
             self("dvc", "queue", "stop", "--kill")
 
+    def copy(self, folder: Path) -> "Project":
+        """The same project, and its tiny data, in an empty folder."""
+        shutil.copytree(self.folder.parent, folder, dirs_exist_ok=True, symlinks=True)
+        return Project(folder / self.folder.name)
+
     def set_param(self, group: str, key: str, value: object) -> None:
         """Change one value of params.yaml."""
         path = self.folder / "params.yaml"

@@ -76,14 +76,22 @@ def test_the_sheet_holds_the_images_in_order(n: int) -> None:
         assert (pixels[row : row + 28, column : column + 28] == 255 - image).all()
 
 
-def test_embedded_numbers_are_the_tensors_in_order(config: NetworkConfig) -> None:
+def test_embedded_numbers_are_the_normalisation_and_the_tensors_in_order(
+    config: NetworkConfig,
+) -> None:
     network = Network(config).requires_grad_(False)
-    embedded = content.embed_weights(network)
+    embedded = content.embed_network(network)
     numbers = np.frombuffer(base64.b64decode(embedded["numbers"]), "<f4")
     tensors = network.state_dict()
-    assert embedded["shapes"] == [[name, list(tensor.shape)] for name, tensor in tensors.items()]
-    assert (numbers == torch.cat([tensor.flatten() for tensor in tensors.values()]).numpy()).all()
-    assert len(numbers) == 21_840
+    assert embedded["shapes"] == [
+        ["mean", [1]],
+        ["std", [1]],
+        *([name, list(tensor.shape)] for name, tensor in tensors.items()),
+    ]
+    assert numbers[:2].tolist() == pytest.approx([0.1307, 0.3081])
+    weights = torch.cat([tensor.flatten() for tensor in tensors.values()])
+    assert (numbers[2:] == weights.numpy()).all()
+    assert len(weights) == 21_840
 
 
 def test_predictions_of_other_images_are_refused() -> None:

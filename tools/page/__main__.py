@@ -59,7 +59,7 @@ def main() -> None:
         },
         sheet=content.data_uri(content.sheet(images[shown["index"]])),
         pictures=pictures,
-        network=content.embed_weights(network),
+        network=content.embed_network(network),
         parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
         digest=mnist.sha256(MODEL.read_bytes()),
     )

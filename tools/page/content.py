@@ -17,6 +17,7 @@ from scipy.stats import binomtest
 from stages.common import mnist
 from stages.common.errors import UserError
 from stages.model.network import Network
+from tools.operators import constants, operators
 
 COLUMNS = {"index": int, "label": int, "predicted": int, "confidence": float}
 EXAMPLES = 12  # images at most behind a cell of the confusion matrix, to bound the page's size
@@ -109,14 +110,13 @@ def sheet(images: mnist.Images) -> bytes:
     return content.getvalue()
 
 
-def embed_weights(network: Network) -> dict[str, Any]:
-    """The network as the page's script reads it: the normalisation, the tensors' shapes, and
-    all their numbers one after the other as little-endian float32 in base64."""
-    tensors = network.state_dict()
-    numbers = b"".join(tensor.numpy().astype("<f4").tobytes() for tensor in tensors.values())
+def embed_network(network: Network) -> dict[str, Any]:
+    """The network as the page's script reads it: its operators, the shapes of the tensors that
+    they name, and all numbers one after the other as little-endian float32 in base64."""
+    tensors = constants(network)
+    numbers = b"".join(tensor.astype("<f4").tobytes() for tensor in tensors.values())
     return {
-        "mean": network.config.mean,
-        "std": network.config.std,
+        "operators": operators(network),
         "shapes": [[name, list(tensor.shape)] for name, tensor in tensors.items()],
         "numbers": base64.b64encode(numbers).decode(),
     }

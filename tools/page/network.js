@@ -1,10 +1,11 @@
 "use strict";
 
-// The trained network, forward only. As in PyTorch, a stack of maps is one flat array of numbers:
-// map after map, row after row.
+// The trained network, forward only: an interpreter of the ONNX operators that
+// tools/operators.py lists. A value is { shape, values }: maps [channels, height, width] or a row
+// [n], and all its numbers in one flat array, in PyTorch's order.
 
 /** The tensors by name, of what tools/page/content.py embedded. */
-function readWeights({ shapes, numbers }) {
+function readTensors({ shapes, numbers }) {
   const bytes = Uint8Array.from(atob(numbers), (character) => character.charCodeAt(0));
   const floats = new Float32Array(bytes.buffer);
   const tensors = {};
@@ -17,74 +18,89 @@ function readWeights({ shapes, numbers }) {
   return tensors;
 }
 
-/** Slide each filter over the maps (side x side each), only where it fits whole. */
-function convolve(maps, side, weight, bias) {
-  const [filters, channels, size] = weight.shape;
-  const places = side - size + 1;
-  const result = new Float32Array(filters * places * places);
+const OPERATORS = {
+  Sub: ({ shape, values }, [constant]) => ({ shape, values: values.map((v) => v - constant.values[0]) }),
+  Div: ({ shape, values }, [constant]) => ({ shape, values: values.map((v) => v / constant.values[0]) }),
+  Relu: ({ shape, values }) => ({ shape, values: values.map((v) => Math.max(0, v)) }),
+  Flatten: ({ values }) => ({ shape: [values.length], values }),
+  Conv: convolve,
+  MaxPool: pool,
+  Gemm: connect,
+  LogSoftmax: logSoftmax,
+};
+
+/** Slide each filter over the maps, `pads` pixels of zeros around them. */
+function convolve(x, [weight, bias], { strides, pads }) {
+  const [channels, height, width] = x.shape;
+  const [filters, , rows, columns] = weight.shape;
+  const down = Math.floor((height + 2 * pads[0] - rows) / strides[0]) + 1;
+  const across = Math.floor((width + 2 * pads[1] - columns) / strides[1]) + 1;
+  const values = new Float32Array(filters * down * across);
   for (let filter = 0, to = 0; filter < filters; filter++) {
-    for (let y = 0; y < places; y++) {
-      for (let x = 0; x < places; x++, to++) {
+    for (let y = -pads[0], i = 0; i < down; i++, y += strides[0]) {
+      for (let x0 = -pads[1], j = 0; j < across; j++, to++, x0 += strides[1]) {
         let sum = bias.values[filter];
-        let w = filter * channels * size * size;
+        const [left, right] = [Math.max(0, -x0), Math.min(columns, width - x0)];
         for (let channel = 0; channel < channels; channel++) {
-          for (let dy = 0; dy < size; dy++) {
-            const from = (channel * side + y + dy) * side + x;
-            for (let dx = 0; dx < size; dx++) sum += weight.values[w++] * maps[from + dx];
+          for (let dy = Math.max(0, -y); dy < Math.min(rows, height - y); dy++) {
+            const from = (channel * height + y + dy) * width + x0;
+            const w = ((filter * channels + channel) * rows + dy) * columns;
+            for (let dx = left; dx < right; dx++) sum += weight.values[w + dx] * x.values[from + dx];
           }
         }
-        result[to] = sum;
+        values[to] = sum;
       }
     }
   }
-  return result;
+  return { shape: [filters, down, across], values };
 }
 
-/** The greatest of each 2x2 pixels, or 0 if all are negative. An odd last row is left out. */
-function poolAndRelu(maps, side) {
-  const half = Math.floor(side / 2);
-  const count = maps.length / (side * side);
-  const result = new Float32Array(count * half * half);
-  for (let map = 0, to = 0; map < count; map++) {
-    for (let y = 0; y < half; y++) {
-      for (let x = 0; x < half; x++, to++) {
-        const at = (map * side + 2 * y) * side + 2 * x;
-        result[to] = Math.max(0, maps[at], maps[at + 1], maps[at + side], maps[at + side + 1]);
+/** The greatest number in each window. What does not fill a window at the edge is left out. */
+function pool(x, _, { kernel_shape: [rows, columns], strides }) {
+  const [channels, height, width] = x.shape;
+  const down = Math.floor((height - rows) / strides[0]) + 1;
+  const across = Math.floor((width - columns) / strides[1]) + 1;
+  const values = new Float32Array(channels * down * across);
+  for (let channel = 0, to = 0; channel < channels; channel++) {
+    for (let i = 0; i < down; i++) {
+      for (let j = 0; j < across; j++, to++) {
+        const from = (channel * height + i * strides[0]) * width + j * strides[1];
+        let greatest = -Infinity;
+        for (let dy = 0; dy < rows; dy++) {
+          for (let dx = 0; dx < columns; dx++) {
+            greatest = Math.max(greatest, x.values[from + dy * width + dx]);
+          }
+        }
+        values[to] = greatest;
       }
     }
   }
-  return result;
+  return { shape: [channels, down, across], values };
 }
 
-/** Each output is a weighted sum of all inputs. */
-function connect(inputs, weight, bias) {
-  return bias.values.map((start, output) => {
+/** Each output is a bias and a weighted sum of all inputs. */
+function connect(x, [weight, bias]) {
+  const values = bias.values.map((start, output) => {
     let sum = start;
-    const w = output * inputs.length;
-    for (let i = 0; i < inputs.length; i++) sum += weight.values[w + i] * inputs[i];
+    const w = output * x.values.length;
+    for (let i = 0; i < x.values.length; i++) sum += weight.values[w + i] * x.values[i];
     return sum;
   });
+  return { shape: [values.length], values };
 }
 
-/** Numbers to probabilities. */
-function softmax(numbers) {
-  const greatest = Math.max(...numbers);
-  const powers = Array.from(numbers, (number) => Math.exp(number - greatest));
-  const sum = powers.reduce((a, b) => a + b);
-  return powers.map((power) => power / sum);
+/** The logarithms of probabilities that are proportional to the powers of e. */
+function logSoftmax({ shape, values }) {
+  const greatest = Math.max(...values);
+  const sum = values.reduce((total, v) => total + Math.exp(v - greatest), 0);
+  return { shape, values: values.map((v) => v - greatest - Math.log(sum)) };
 }
 
 /** The ten probabilities of an image: 784 numbers from 0 (ground) to 1 (ink). */
-function classify(tensors, { mean, std }, image) {
-  const layer = (name) => [tensors[`${name}.weight`], tensors[`${name}.bias`]];
-  let side = 28;
-  let x = Float32Array.from(image, (pixel) => (pixel - mean) / std);
-  for (const name of ["conv1", "conv2"]) {
-    const [weight, bias] = layer(name);
-    const places = side - weight.shape[2] + 1;
-    x = poolAndRelu(convolve(x, side, weight, bias), places);
-    side = Math.floor(places / 2);
+function classify(tensors, { operators }, image) {
+  let x = { shape: [1, 28, 28], values: Float32Array.from(image) };
+  for (const [kind, constants, attributes] of operators) {
+    x = OPERATORS[kind](x, constants.map((name) => tensors[name]), attributes);
   }
-  x = connect(x, ...layer("fc1")).map((number) => Math.max(0, number));
-  return softmax(connect(x, ...layer("fc2")));
+  return Array.from(x.values, Math.exp);
 }

@@ -7,7 +7,7 @@ const find = (id) => document.getElementById(id);
 const percent = (value) => `${(100 * value).toFixed(1)}\u00a0%`;
 
 const NETWORK = JSON.parse(find("network").textContent);
-const TENSORS = readWeights(NETWORK);
+const TENSORS = readTensors(NETWORK);
 
 const pad = find("pad");
 const ink = pad.getContext("2d", { willReadFrequently: true });

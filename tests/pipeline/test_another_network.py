@@ -1,0 +1,64 @@
+"""Layers of a known kind are added in one file, and training, ONNX and the page agree."""
+
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+
+from stages.common import mnist
+from tests.support import browser
+from tests.support.project import Project
+from tests.support.runner import DATA, training_digests
+
+AFTER = '        "flatten": nn.Flatten(),'
+LAYERS = """\
+        "conv3": nn.Conv2d(config.conv2_filters, 12, (3, 2), stride=(1, 2), padding=1),
+        "relu4": nn.ReLU(),
+        "dropout": Dropout(0.2),
+"""
+
+
+@pytest.fixture(scope="module")
+def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project whose network has a third convolution and dropout, reproduced."""
+    project = reproduced.copy(tmp_path_factory.mktemp("changed"))
+    source = project.folder / "stages/model/network.py"
+    before = source.read_text(encoding="utf-8")
+    assert before.count(AFTER) == 1
+    source.write_text(before.replace(AFTER, LAYERS + AFTER), encoding="utf-8")
+    assert project.repro() == ["train", "evaluate", "plot"]
+    return project
+
+
+def test_it_learns_and_its_bits_do_not_depend_on_the_number_of_workers(changed: Project) -> None:
+    history = pd.read_csv(changed.folder / "metrics/history.csv")
+    assert history["loss"].iloc[-1] < history["loss"].iloc[0] / 2
+    before = training_digests(changed.folder)
+    changed.run("dvc", "repro", "--force", "--single-item", "train", PIPELINE_WORKERS="1")
+    assert training_digests(changed.folder) == before
+
+
+def test_onnx_gives_its_predictions(changed: Project) -> None:
+    changed("python", "-m", "tools.export", "model.onnx")
+    images, _ = mnist.load(changed.folder / DATA, "test")
+    session = onnxruntime.InferenceSession(changed.folder / "model.onnx")
+    (seen,) = session.run(None, {"image": images[:, np.newaxis].astype(np.float32) / 255})
+    assert_predictions(changed, np.exp(seen))
+
+
+@pytest.mark.skipif(not browser.CHROMIUM, reason=browser.MISSING)
+def test_the_page_gives_its_predictions(changed: Project) -> None:
+    changed("python", "-m", "tools.page")
+    images, _ = mnist.load(changed.folder / DATA, "test")
+    with (
+        browser.chromium() as chromium,
+        browser.opened(chromium, changed.folder / "page/index.html") as page,
+    ):
+        assert_predictions(changed, browser.classify(page, images))
+
+
+def assert_predictions(project: Project, probabilities: np.ndarray) -> None:
+    """The probabilities (n, 10) are those behind predictions.csv."""
+    predictions = pd.read_csv(project.folder / "metrics/predictions.csv")
+    assert (probabilities.argmax(axis=1) == predictions["predicted"]).all()
+    assert abs(probabilities.max(axis=1) - predictions["confidence"]).max() < 1e-5
