@@ -59,7 +59,7 @@ bench: $(VENV)/.dev repro    ## time and memory, beside the notebook's way of tr
 	python -m benchmarks.speed
 	python -m benchmarks.steps
 	python -m benchmarks.growth
-	python -m benchmarks.page
+	python -m benchmarks.latency
 
 clean:                       ## remove the environment and caches; data, models and metrics stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

@@ -35,11 +35,11 @@ from tools.markdown import table
 
 ROOT = recipes.ROOT
 DATA = ROOT / "data/MNIST/raw"
-NOTEBOOK, TRAIN, UNPINNED, FORGETFUL, ONE_WORKER, REPRO, NOTHING, COMPARE = (
+NOTEBOOK, TRAIN, UNPINNED, WITHOUT_PROGRESS, ONE_WORKER, REPRO, NOTHING, COMPARE = (
     "notebook", "train", "train, settings off", "train, no progress kept", "train, one worker",
     "dvc repro", "dvc repro, nothing to do", "tools.compare",
 )  # fmt: skip
-TRAININGS = (NOTEBOOK, TRAIN, UNPINNED, FORGETFUL, ONE_WORKER, SPRINT, TUNED)
+TRAININGS = (NOTEBOOK, TRAIN, UNPINNED, WITHOUT_PROGRESS, ONE_WORKER, SPRINT, TUNED)
 IMAGES = 60_000  # an epoch
 
 
@@ -119,7 +119,9 @@ def contestants(scratch: Path, epochs: int) -> dict[str, Callable[[], Run]]:
         NOTEBOOK: partial(notebook, scratch / NOTEBOOK, epochs),
         TRAIN: partial(train, scratch / TRAIN, same),
         UNPINNED: partial(train, scratch / UNPINNED, same, module="benchmarks.unpinned"),
-        FORGETFUL: partial(train, scratch / FORGETFUL, same, module="benchmarks.forgetful"),
+        WITHOUT_PROGRESS: partial(
+            train, scratch / WITHOUT_PROGRESS, same, module="benchmarks.without_progress"
+        ),
         ONE_WORKER: partial(train, scratch / ONE_WORKER, same, workers=1),
         SPRINT: partial(train, scratch / SPRINT, recipe[SPRINT]),
         TUNED: partial(train, scratch / TUNED, recipe[TUNED]),
@@ -275,7 +277,7 @@ def goals(runs: Runs) -> str:
     for label, values, unit, wanted, bound in (
         ("An epoch: notebook / train", ratios(runs, epoch, NOTEBOOK, TRAIN), "x", "least", 2.5),
         ("The same, settings off", ratios(runs, epoch, NOTEBOOK, UNPINNED), "x", "least", 3),
-        ("Progress kept / not", ratios(runs, epoch, TRAIN, FORGETFUL), "x", "most", 1.03),
+        ("Progress kept / not", ratios(runs, epoch, TRAIN, WITHOUT_PROGRESS), "x", "most", 1.03),
         ("Epochs: notebook / sprint", ratios(runs, training, NOTEBOOK, SPRINT), "x", "least", 8),
         ("Epochs: tuned / notebook", ratios(runs, training, TUNED, NOTEBOOK), "x", "most", 1),
         ("Whole: dvc repro / notebook", ratios(runs, seconds, REPRO, NOTEBOOK), "x", "most", 0.45),

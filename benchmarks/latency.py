@@ -1,6 +1,6 @@
 """Measure how long the page takes to classify a drawing, in the page itself.
 
-    python -m benchmarks.page [--repeats 100]
+    python -m benchmarks.latency [--repeats 100]
 
 Timed is all that happens when a stroke goes on: the strokes are drawn, the canvas is read, the
 image prepared, the network run, the answer shown.

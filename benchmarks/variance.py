@@ -1,6 +1,6 @@
 """Train each recipe with several seeds, as experiments in DVC's queue; print how they spread.
 
-    python -m benchmarks.seeds [--seeds 10]
+    python -m benchmarks.variance [--seeds 10]
 
 What it runs, in a new clone of the last commit, is `dvc exp run --queue` with the options of the
 recipe and `-S train.seed=range(42,52)`, then `dvc queue start`: one experiment at a time.

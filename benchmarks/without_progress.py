@@ -1,6 +1,6 @@
 """stages.train without the progress that it keeps for the next run, to measure its price.
 
-python -m benchmarks.forgetful takes the arguments of python -m stages.train.
+python -m benchmarks.without_progress takes the arguments of python -m stages.train.
 """
 
 from collections.abc import Iterator

@@ -1,6 +1,6 @@
 """Measure what more processes bring, by the size of a batch.
 
-    python -m benchmarks.distributed [--steps N]
+    python -m benchmarks.scaling [--steps N]
 
 Trains as the stage does, with the default network and four shards: in one process, and in
 several that torchrun starts on this host. An epoch is so many times the median step.
