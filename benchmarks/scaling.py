@@ -25,10 +25,11 @@ from stages import train
 from stages.common import errors, mnist, params
 from stages.model import numerics
 from stages.model.network import Network, NetworkConfig
-from stages.training import augment, ranks
+from stages.training import ranks
+from stages.training.step import Examples, train_step
 from tools.markdown import table
 
-Gather = Callable[[ranks.Ranks, Tensor], Tensor]
+Gather = Callable[[ranks.DistributedTeam, Tensor], Tensor]
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA = ROOT / "data/MNIST/raw"
@@ -40,7 +41,7 @@ CONTESTANTS = (1, 1), (1, 2), (2, 1), (4, 1)  # ranks, threads of each
 def timed(gather: Gather, seconds: list[float]) -> Gather:
     """The same, but it appends how long each call took, the wait for the slowest rank included."""
 
-    def timed_gather(team: ranks.Ranks, content: Tensor) -> Tensor:
+    def timed_gather(team: ranks.DistributedTeam, content: Tensor) -> Tensor:
         start = time.perf_counter()
         contents = gather(team, content)
         seconds.append(time.perf_counter() - start)
@@ -87,22 +88,23 @@ def worker(threads: int, steps: int) -> None:
     """Train with each size of a batch; rank 0 prints what `measure` returns."""
     numerics.pin()
     gathering: list[float] = []
-    setattr(ranks.Ranks, "gather", timed(ranks.Ranks.gather, gathering))  # noqa: B010 - typed so
+    setattr(ranks.DistributedTeam, "all_gather", timed(ranks.DistributedTeam.all_gather, gathering))  # noqa: B010 - typed so
     config = params.load(ROOT / "params.yaml", "model", NetworkConfig)
     cpu = torch.device("cpu")
     x, y = train.to_tensors(*mnist.load(DATA, "train"), config, cpu)
     network = Network(config)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.001, momentum=0.9)
-    view = augment.view(x, augment.Limits(degrees=0, translate=0, scale=0, shear=0), 0, 1)
+    examples = Examples(x.__getitem__, y, label_smoothing=0, entropy=(0, 1))
     team = ranks.join({}, SHARDS, cpu, ROOT / "params.yaml")
     results = []
     with team.pool(threads) as pool:
         for size in BATCHES:
             batches = torch.split(train.shuffled(len(x), 1, 1), size)[:steps]
-            paced = [(batch, 0.001) for batch in batches]
-            seen = train.train_epoch(network, optimizer, view, y, paced, 0, SHARDS, pool)
             gathering.clear()
-            marks = [time.perf_counter(), *(time.perf_counter() for _ in seen)]
+            marks = [time.perf_counter()]
+            for batch in batches:
+                train_step(network, optimizer, examples, batch, SHARDS, pool)
+                marks.append(time.perf_counter())
             step = median(after - before for before, after in pairwise(marks))
             share = sum(gathering) / (marks[-1] - marks[0])
             results.append((step * math.ceil(len(x) / size), share))

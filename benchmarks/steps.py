@@ -2,8 +2,8 @@
 
     python -m benchmarks.steps [--quick]
 
-The steps are those of stages.train, on the real images, with a stopwatch around the functions that
-a step calls. Recipes and numbers of workers take turns, so that a slow moment hits all of them; the
+The steps are those of stages.train, on the real images. A stopwatch measures the functions that a
+step calls. Recipes and numbers of workers take turns, so that a slow moment hits all of them; the
 tables show medians over all steps.
 """
 
@@ -22,6 +22,7 @@ from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
 from benchmarks.recipes import DEFAULT, SPRINT, Overrides, apply, read
@@ -30,12 +31,13 @@ from stages import train
 from stages.common import errors, mnist, params
 from stages.model import numerics
 from stages.model.network import Network, NetworkConfig
-from stages.training import augment
+from stages.training import augment, step
+from stages.training.step import Examples
 from tools.markdown import table
 
 WARM_UP = 20  # steps at the start of each turn that are not counted
 LOAD, FORWARD, BACKWARD, UPDATE = "Load: index, augment", "Forward", "Backward", "Update"
-SHARDS, STEP = "Shards", "Step"  # the whole of train.shard_sums, and of the step
+SHARDS, STEP = "Shards", "Step"  # the whole of shard_sums, and of the step
 
 Times = Sequence[dict[str, float]]  # for each step, the seconds in each of its functions
 P = ParamSpec("P")
@@ -124,28 +126,26 @@ def steps(
     settings = p.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
     optimizer = torch.optim.SGD(network.parameters(), **settings)
     watch = Stopwatch()
-    view = watch.around(LOAD, augment.view(x, p.augment, p.seed, epoch=1))
-    order = torch.split(train.shuffled(len(x), p.seed, epoch=1), p.batch_size)
-    rates = train.learning_rates(p.lr, p.schedule, p.warmup, p.epochs * len(order))
-    batches = zip(order[: WARM_UP + count], rates, strict=False)
+    transform = watch.around(LOAD, augment.transform(x, p.augment, p.seed, epoch=1))
+    examples = Examples(transform, y, p.label_smoothing, (p.seed, 1))
+    batches = torch.split(train.shuffled(len(x), p.seed, epoch=1), p.batch_size)
     times = []
     with ExitStack() as stack:
         for name, owner, function in (
             (FORWARD, network, "forward"),
             (BACKWARD, torch.autograd, "grad"),
-            (SHARDS, train, "shard_sums"),
+            (SHARDS, step, "shard_sums"),
             (UPDATE, optimizer, "step"),
         ):
             measured = watch.around(name, getattr(owner, function))
             stack.enter_context(patch.object(owner, function, measured))
         pool = stack.enter_context(numerics.pool(workers))
-        start = time.perf_counter()
-        for _ in train.train_epoch(
-            network, optimizer, view, y, batches, p.label_smoothing, p.shards, pool
-        ):
-            end = time.perf_counter()
-            times.append({STEP: end - start, **watch.lap()})
-            start = end
+        for number, batch in enumerate(batches[: WARM_UP + count], start=1):
+            start = time.perf_counter()
+            lr = train.learning_rate(p, number, p.epochs * len(batches))
+            train.set_learning_rate(optimizer, lr)
+            step.train_step(network, optimizer, examples, batch, p.shards, pool)
+            times.append({STEP: time.perf_counter() - start, **watch.lap()})
     return times[WARM_UP:]
 
 
@@ -180,7 +180,7 @@ def middle(times: Times, name: str) -> float:
 def arithmetic(config: NetworkConfig, batch_size: int, one: Times, two: Times, rate: float) -> str:
     """The multiply-adds of a step, the table of how fast they are done, and the least time they
     could take, at `rate` multiply-adds a second and core."""
-    forward, backward = multiply_adds(config)
+    forward, backward = multiply_adds(Network(config))
     rows = [
         [label, f"{1000 * seconds:.2f}", f"{batch_size * count / seconds / 1e9:.1f}"]
         for label, count, seconds in (
@@ -198,21 +198,14 @@ def arithmetic(config: NetworkConfig, batch_size: int, one: Times, two: Times, r
     )
 
 
-def multiply_adds(config: NetworkConfig) -> tuple[int, int]:
+def multiply_adds(network: Network) -> tuple[int, int]:
     """How many multiply-adds an image takes, forward and backward: 480,500 and 817,000 by default.
-
-    Forward, each weight is used once for each place of its filter. Backward, that is done twice,
-    for the gradients of the weights and of the layer's input; the images need none.
-    """
-    first = mnist.SIZE - config.kernel_size + 1  # places of a filter, one way
-    second = first // 2 - config.kernel_size + 1
-    filters = config.conv1_filters * config.kernel_size**2
-    conv1 = filters * first**2
-    conv2 = filters * config.conv2_filters * second**2
-    fc1 = config.flat_features() * config.hidden_units
-    fc2 = config.hidden_units * mnist.CLASSES
-    forward = conv1 + conv2 + fc1 + fc2
-    return forward, 2 * forward - conv1
+    PyTorch counts each as two operations."""
+    with FlopCounterMode(display=False) as forward:
+        total = network(torch.zeros(1, 1, mnist.SIZE, mnist.SIZE)).sum()
+    with FlopCounterMode(display=False) as backward:
+        torch.autograd.grad(total, list(network.parameters()))
+    return forward.get_total_flops() // 2, backward.get_total_flops() // 2
 
 
 def fastest(batch_size: int) -> float:
