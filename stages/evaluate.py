@@ -1,8 +1,8 @@
-"""Score the trained network on the 10,000 test images, and on the validation images if any.
+"""Score the trained network on the 10,000 test images, and on the validation images, if any.
 
-Reads the MNIST folder, the final weights and those after each epoch (each file says what
-network it holds), the group `evaluate` of params.yaml, and how many images `train` held out.
-Writes metrics.json, predictions.csv, and epochs.csv with the scores after each epoch.
+Reads the MNIST folder, the final weights and those after each epoch, the group `evaluate` of
+params.yaml, and how many images `train` held out. A weights file says itself what network it
+holds. Writes metrics.json, predictions.csv, and epochs.csv with the scores after each epoch.
 
     python -m stages.evaluate data/MNIST/raw models/model.safetensors models/checkpoints \\
         metrics/metrics.json metrics/predictions.csv metrics/epochs.csv
@@ -118,8 +118,8 @@ def classify_sets(
 def classify(
     network: Network, images: mnist.Images, batch_size: int, pool: Executor
 ) -> LogProbabilities:
-    """The network's output for each image, (n, 10). The batches are fixed, so that the bits do
-    not depend on how many workers the pool has.
+    """The network's output for each image, (n, 10). The batches do not depend on how many workers
+    the pool has, so neither do the bits.
 
     Raises:
         UserError: an output is not a finite number.

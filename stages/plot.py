@@ -134,19 +134,10 @@ def augmentation(original: mnist.Images, augmented: mnist.Images) -> Figure:
     figure.suptitle(f"The first {len(original)} images of training")
     pictures = (original, "in the data"), (augmented, "as the network saw them")
     for axes, (images, title) in zip(figure.subplots(1, 2), pictures, strict=True):
-        axes.imshow(mosaic(images, columns=10), cmap="gray_r", vmin=0, vmax=255)
+        axes.imshow(mnist.mosaic(images, columns=10), cmap="gray_r", vmin=0, vmax=255)
         axes.set_title(title)
         axes.set_axis_off()
     return figure
-
-
-def mosaic(images: mnist.Images, columns: int) -> mnist.Images:
-    """Images (n, 28, 28) side by side in one, with no ink where the last row ends early."""
-    rows = -(-len(images) // columns)
-    tiles = np.zeros((rows * columns, mnist.SIZE, mnist.SIZE), np.uint8)
-    tiles[: len(images)] = images
-    grid = tiles.reshape(rows, columns, mnist.SIZE, mnist.SIZE).swapaxes(1, 2)
-    return grid.reshape(rows * mnist.SIZE, columns * mnist.SIZE)
 
 
 def training_curves(history: pd.DataFrame, epochs: pd.DataFrame) -> Figure:
@@ -160,32 +151,37 @@ def training_curves(history: pd.DataFrame, epochs: pd.DataFrame) -> Figure:
     )
     ends = history.groupby("epoch")["step"].max()  # the last step of each epoch
     for column, axes in panels.items():
-        axes.plot(
-            history["step"],
-            history[column],
-            ".-",
-            color=BLUE,
-            label="training, mean since the last point",
-        )
-        for step in ends:
-            axes.axvline(step, color=GREY, linewidth=0.5)
-        axes.set_xlabel("Step (a grey line ends an epoch)")
-    loss, accuracy = panels["loss"], panels["accuracy"]
-    for axes, column in ((loss, "loss"), (accuracy, "accuracy")):
-        for prefix, name, marker, color in (
-            ("validation_", "validation", "s", GREEN),
-            ("", "test", "D", RED),
-        ):
-            values = epochs[prefix + column]
-            if values.notna().any():
-                label = f"{name}, after the epoch"
-                axes.plot(ends[epochs["epoch"]], values, marker, color=color, label=label)
-    format_loss(loss)
-    format_accuracy(accuracy)
-    loss.legend(frameon=False)
+        draw_training(axes, history, column, ends)
+    for column in ("loss", "accuracy"):
+        draw_scores(panels[column], epochs, column, ends)
+    format_loss(panels["loss"])
+    format_accuracy(panels["accuracy"])
+    panels["loss"].legend(frameon=False)
     if varied:
         panels["lr"].set_title("Learning rate")
     return figure
+
+
+def draw_training(axes: Axes, history: pd.DataFrame, column: str, ends: "pd.Series[int]") -> None:
+    """A line for one column of the history, and a vertical line where an epoch ends."""
+    label = "training, mean since the last point"
+    axes.plot(history["step"], history[column], ".-", color=BLUE, label=label)
+    for step in ends:
+        axes.axvline(step, color=GREY, linewidth=0.5)
+    axes.set_xlabel("Step (a grey line ends an epoch)")
+
+
+def draw_scores(axes: Axes, epochs: pd.DataFrame, column: str, ends: "pd.Series[int]") -> None:
+    """A mark for each epoch's score on the validation images, if there are any, and on the test
+    images."""
+    for prefix, name, marker, color in (
+        ("validation_", "validation", "s", GREEN),
+        ("", "test", "D", RED),
+    ):
+        values = epochs[prefix + column]
+        if values.notna().any():
+            label = f"{name}, after the epoch"
+            axes.plot(ends[epochs["epoch"]], values, marker, color=color, label=label)
 
 
 def per_digit_accuracy(predictions: pd.DataFrame) -> Figure:
@@ -215,14 +211,15 @@ def per_digit_accuracy(predictions: pd.DataFrame) -> Figure:
 
 
 def confusion_matrix(predictions: pd.DataFrame) -> Figure:
-    """Counts of label against prediction. Only the mistakes are coloured: on one scale with
-    the diagonal, which is a hundred times larger, they would all look alike."""
-    counts = np.zeros((mnist.CLASSES, mnist.CLASSES), dtype=int)
-    np.add.at(counts, (predictions["label"], predictions["predicted"]), 1)
+    """Counts of label against prediction. Only the mistakes are coloured. The diagonal is a
+    hundred times larger, so on one scale with it all mistakes would look the same."""
+    counts = tables.count_confusions(predictions)
     wrong = np.where(np.eye(mnist.CLASSES, dtype=bool), 0, counts)
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.subplots()
-    darkest = 1.3 * max(1, wrong.max())  # above all counts: their black digits stay readable
+    darkest = 1.3 * max(
+        1, wrong.max()
+    )  # darker than any count, so that the black digits stay readable
     axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=darkest)
     for (label, predicted), count in np.ndenumerate(counts):
         weight, color = (

@@ -1,4 +1,4 @@
-"""How a stage ends when the user has something to mend: a line, no traceback, a non-zero exit."""
+"""How a stage ends when the user made a mistake: one line, no traceback, a non-zero exit."""
 
 import signal
 import sys
@@ -12,10 +12,11 @@ class UserError(Exception):
 
 
 def run(main: Callable[[], None]) -> None:
-    """Call `main`; show what a user can mend as a message on stderr and exit with 1.
+    """Call `main`. If it raises a UserError, print the message on stderr and exit with 1.
 
-    Ctrl-C (SIGINT) exits with 130 and SIGTERM with 143: DVC would take 0 for done. Each printed
-    line is out at once, into a pipe or a log too, so that a killed process has said what it did.
+    Ctrl-C (SIGINT) exits with 130 and SIGTERM with 143, because DVC takes 0 for success. Each
+    printed line is written at once, also into a pipe or a log, so that a killed process leaves no
+    line unprinted.
     """
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True)

@@ -1,4 +1,4 @@
-"""Writing files: a name always stands for a whole file, and equal content for equal bytes."""
+"""Writing files: whole or not at all, and the same bytes for the same content."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from stages.common.errors import UserError
 
 
 def write(path: Path, content: bytes) -> None:
-    """Write `content` to `path` whole or not at all, and onto the disk before it returns.
+    """Write `content` to `path` whole or not at all, and sync it to the disk.
 
-    A killed process leaves the old file or the new one: the content goes to a temporary
-    file in the same folder first, which takes the final name only when it is complete. What
-    a killed process left of that is removed.
+    A killed process leaves the old file or the new one: the content goes to a temporary file in
+    the same folder, which is renamed only when it is complete. Temporary files that a killed
+    process left are removed.
 
     Raises:
-        UserError: the folder cannot be written or the disk is full. `path` is whole: as it was,
-            or, if only the last sync failed, as it should be.
+        UserError: the folder cannot be written or the disk is full. `path` is then as it was
+            before, or, if only the last sync failed, already the new file.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
@@ -42,7 +42,7 @@ def write(path: Path, content: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename is durable only once the folder that holds the name is on the disk too."""
+    """A rename is safe from a power cut only when the folder that holds the name is synced too."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -51,11 +51,12 @@ def _sync_folder(folder: Path) -> None:
 
 
 def refuse_link_outside(path: Path) -> None:
-    """A file from a stranger must not make a stage read or write elsewhere on this machine.
+    """Refuse a link that would make a stage read or write outside of the project. Someone else's
+    commit may hold such a link.
 
-    A link that stays in the project is fine: `cache.type symlink` makes some into DVC's cache.
-    The project is the folder that DVC_ROOT names, also while DVC runs an experiment in a
-    temporary copy inside it.
+    A link inside the project is fine: with `cache.type symlink` DVC makes links into its cache.
+    The project is the folder that DVC_ROOT names. While DVC runs an experiment in a temporary
+    copy, that is still the folder around the copy.
 
     Raises:
         UserError: `path` or its folder is a link that leads out of the project.

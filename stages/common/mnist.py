@@ -1,4 +1,4 @@
-"""The MNIST files: their names, the IDX format, and the digests that say they are intact."""
+"""The MNIST files: their names, the IDX format, and the digests that show a damaged file."""
 
 import hashlib
 from pathlib import Path
@@ -50,8 +50,8 @@ def load(folder: Path, split: Literal["train", "test"]) -> tuple[Images, Labels]
 
 
 def held_out(labels: Labels, size: int) -> npt.NDArray[np.bool_]:
-    """Which of the images with these labels, (n,), are held out for validation: always the same
-    `size` of them, each digit as often as in all (rounded by largest remainder).
+    """Choose `size` of the images with these labels, (n,), for validation: always the same ones.
+    Each digit has the same share as in all images, rounded by largest remainder.
 
     Raises:
         UserError: nothing would be left to train on.
@@ -78,6 +78,15 @@ def normalise(images: Images, mean: float, std: float) -> npt.NDArray[np.float32
     scaled -= np.float32(mean)
     scaled /= np.float32(std)
     return scaled
+
+
+def mosaic(images: Images, columns: int) -> Images:
+    """Images (n, 28, 28) side by side in one, with no ink where the last row ends early."""
+    rows = -(-len(images) // columns)
+    tiles = np.zeros((rows * columns, SIZE, SIZE), np.uint8)
+    tiles[: len(images)] = images
+    grid = tiles.reshape(rows, columns, SIZE, SIZE).swapaxes(1, 2)
+    return grid.reshape(rows * SIZE, columns * SIZE)
 
 
 def read_digests(folder: Path) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""A group of params.yaml as a validated object; a mistake in it as one clear line."""
+"""Read a group of params.yaml as a validated object, and report each mistake in one line."""
 
 import re
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from stages.common.errors import UserError
 
 
 class Params(BaseModel):
-    """Common to all groups: every key is required, no other allowed, and no type is guessed."""
+    """The base of all groups: every key is required, no other is allowed, no type is converted."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
@@ -63,7 +63,7 @@ def _line(error: MarkedYAMLError) -> int | str:
 
 
 def _describe(problem: ErrorDetails, group: str, model: type[Params]) -> str:
-    """One of pydantic's error entries in the words of the parameter file."""
+    """One of pydantic's errors as a line about the parameter file."""
     *outer, name = map(str, problem["loc"])
     key = ".".join([group, *outer, name])
     if problem["type"] == "missing":
@@ -86,7 +86,8 @@ def _inner(model: type[Params], names: Sequence[str]) -> type[Params]:
 
 
 def _suggestion(unknown: str, group: str, model: type[Params]) -> str:
-    """The key that was probably meant, by its name or by the title that spells its name out."""
+    """The key that was probably meant: one with a similar name, or with a similar long name (its
+    title)."""
     names = {name: name for name in model.model_fields}
     names |= {
         field.title.replace(" ", "_"): name

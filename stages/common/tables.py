@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
+import numpy.typing as npt
+
 from stages.common.errors import UserError
 from stages.common.mnist import CLASSES
 
@@ -101,3 +104,10 @@ def read(path: Path, table: Table, columns: Sequence[str] | None = None) -> "pd.
         raise UserError(
             f"{path}: not the expected table ({reason}); make it again with `dvc repro`"
         ) from None
+
+
+def count_confusions(predictions: "pd.DataFrame") -> npt.NDArray[np.int64]:
+    """How many images of each digit were taken for each digit, (10, 10): label, prediction."""
+    counts = np.zeros((CLASSES, CLASSES), np.int64)
+    np.add.at(counts, (predictions["label"], predictions["predicted"]), 1)
+    return counts

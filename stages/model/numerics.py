@@ -27,10 +27,10 @@ WORKERS = "PIPELINE_WORKERS"  # environment variable: how many threads share the
 
 def pin() -> bool:
     """Fix how the CPU computes. The libraries read the settings once, at their first operation,
-    so this comes before any tensor is made.
+    so call this before any tensor is made.
 
     Returns:
-        Whether the bits will be the same as elsewhere: false on a CPU without AVX2.
+        Whether the bits will be the same as on other machines: false on a CPU without AVX2.
     """
     os.environ.update(SETTINGS if _has_avx2() else {})
     torch.set_num_threads(1)
@@ -38,7 +38,7 @@ def pin() -> bool:
 
 
 def _has_avx2() -> bool:
-    """Without this check PyTorch would run AVX2 code on a CPU that has none, and crash."""
+    """Whether the CPU has AVX2. With the settings on a CPU without it, PyTorch would crash."""
     try:
         return " avx2 " in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
     except OSError:  # not Linux
@@ -46,8 +46,8 @@ def _has_avx2() -> bool:
 
 
 def add_workers_option(parser: ArgumentParser) -> None:
-    """`--workers N`, by default `PIPELINE_WORKERS`, or one for each core this process may use.
-    It is the machine's affair, not the experiment's: it changes the time, never the bytes."""
+    """Add `--workers N`. The default is $PIPELINE_WORKERS, or one worker for each core that this
+    process may use. The number changes the time, never the bytes, so it is not a parameter."""
     parser.add_argument(
         "--workers",
         type=_positive,
@@ -72,13 +72,13 @@ def _cores() -> int:
 
 
 def generator(*entropy: int) -> torch.Generator:
-    """Random numbers that depend on the `entropy` alone, such as (seed, epoch), not on what ran
-    before: after a kill there is no state to restore."""
+    """Random numbers that depend on the `entropy` alone, such as (seed, epoch), and not on what
+    ran before. So after a kill there is no generator's state to restore."""
     (state,) = np.random.SeedSequence(entropy).generate_state(1)
     return torch.Generator().manual_seed(int(state))
 
 
 def pool(workers: int) -> ThreadPoolExecutor:
-    """Threads that each compute alone. PyTorch releases Python's lock while it computes; its own
-    threads would change the bits with their number, and spin against those of other programs."""
+    """Threads that compute at the same time, since PyTorch releases Python's lock. PyTorch's own
+    threads stay off: their number would change the bits, and they slow other programs down."""
     return ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))

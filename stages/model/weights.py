@@ -1,6 +1,7 @@
-"""A network in a safetensors file that explains itself: tensors, architecture and normalisation.
+"""Weights files: a network's tensors, its config and its normalisation, in one safetensors file.
 
-The format holds numbers only, so reading a file from a stranger cannot run code.
+The file alone is enough to predict. The format holds numbers only, so that reading someone else's
+file cannot run code.
 """
 
 from pathlib import Path

@@ -206,3 +206,12 @@ def test_as_many_are_held_out_as_asked_for(size: int) -> None:
 def test_something_is_left_to_train_on() -> None:
     with pytest.raises(UserError, match=r"validation_size: must be less than 100, .* \(got 100\)$"):
         mnist.held_out(np.zeros(100, np.uint8), 100)
+
+
+def test_a_mosaic_is_filled_row_by_row() -> None:
+    images, _ = tiny.digits(6, seed=3)
+    picture = mnist.mosaic(images, columns=4)
+    np.testing.assert_array_equal(picture[:28], np.concatenate(list(images[:4]), axis=1))
+    np.testing.assert_array_equal(picture[28:, :56], np.concatenate(list(images[4:]), axis=1))
+    assert picture.shape == (56, 112)
+    assert not picture[28:, 56:].any()

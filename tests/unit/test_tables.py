@@ -80,3 +80,10 @@ def test_who_only_writes_does_not_load_pandas() -> None:
         " sys.exit('pandas' in sys.modules)"
     )
     assert runner.python("-c", code).returncode == 0
+
+
+def test_confusions_are_counted_by_label_and_prediction() -> None:
+    frame = tables.decode(Prediction, tables.encode(Prediction, ROWS[Prediction]))
+    counts = tables.count_confusions(frame)
+    assert counts.shape == (10, 10)
+    assert {cell: n for cell, n in np.ndenumerate(counts) if n} == {(7, 7): 1, (2, 3): 1}
