@@ -1,4 +1,4 @@
-"""Before any test makes a tensor."""
+"""Pin the arithmetic before any test makes a tensor."""
 
 from stages.model import numerics
 

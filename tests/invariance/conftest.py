@@ -1,4 +1,4 @@
-"""What all stages give on tiny data, on this machine as it is."""
+"""The files that all stages write on tiny data, on this machine."""
 
 import pytest
 

@@ -22,9 +22,9 @@ def test_an_intel_and_an_amd_cpu_give_the_same_files_as_this_one(
     pipeline: Pipeline, here: dict[str, str], tmp_path: Path
 ) -> None:
     def emulate(cpu: str) -> dict[str, str]:
-        # QEMU loads a program, not a link to it; the link's name (-0) is how Python finds the
-        # packages of its environment. On Rome QEMU warns of features that it lacks (clzero,
-        # misalignsse, perfctr-core, topoext, xsavec): no arithmetic is among them.
+        # QEMU starts a program, not a symbolic link to it. By the link's name (-0) Python finds
+        # the packages of its environment. On Rome QEMU warns of features that it lacks (clzero,
+        # misalignsse, perfctr-core, topoext, xsavec). None of them is arithmetic.
         program = str(Path(sys.executable).resolve())
         python = [str(QEMU), "-cpu", cpu, "-0", sys.executable, program]
         return pipeline(tmp_path / cpu, python=python, PIPELINE_WORKERS=WORKERS[cpu])
@@ -38,12 +38,12 @@ def test_an_intel_and_an_amd_cpu_give_the_same_files_as_this_one(
     assert different == {cpu: set() for cpu in WORKERS}
 
 
-def test_without_the_settings_this_cpu_gives_other_files(
+def test_without_the_settings_this_cpu_gives_other_weights(
     pipeline: Pipeline, here: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("ATEN_CPU_CAPABILITY")  # that of this process, which is pinned
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY")  # set in this process, which is pinned
     if runner.python("-c", CAPABILITY).stdout.strip() != "AVX512":
-        pytest.skip("this CPU has no AVX-512, so its own choice of instructions is the pinned one")
+        pytest.skip("this CPU has no AVX-512: it runs AVX2 code without the settings too")
     unpinned = pipeline(tmp_path / "run", code=UNPINNED, PIPELINE_WORKERS="2")
     assert unpinned.keys() == here.keys()
     assert unpinned["models/model.safetensors"] != here["models/model.safetensors"]

@@ -13,7 +13,7 @@ GUARD = "from tests.support import guard; guard.install();"
 def test_no_stage_unpickles_or_opens_a_connection(
     pipeline: Pipeline, here: dict[str, str], tmp_path: Path
 ) -> None:
-    """Not even download, when the files come from a folder."""
+    """The stage download does not connect either, when the files are in MNIST_DIR."""
     assert pipeline(tmp_path / "run", code=f"{GUARD} {RUN}") == here
 
 
@@ -26,7 +26,7 @@ def test_no_stage_unpickles_or_opens_a_connection(
         ("import requests; requests.get('http://127.0.0.1:9')", "socket."),
     ],
 )
-def test_the_guard_sees_what_it_must(code: str, event: str) -> None:
+def test_the_guard_ends_a_process_that_unpickles_or_connects(code: str, event: str) -> None:
     hidden = f"{GUARD}\ntry:\n    {code}\nexcept BaseException:\n    pass"
     process = runner.python("-c", hidden)
     assert process.returncode == 1

@@ -1,4 +1,4 @@
-"""The same files whatever surrounds the run."""
+"""The same files for other users: other folders, languages, time zones and settings."""
 
 import shutil
 import subprocess
@@ -22,7 +22,7 @@ savefig.transparent: True
 """
 
 
-def test_one_worker_of_another_user_elsewhere_gives_the_same_files(
+def test_one_worker_in_another_folder_and_locale_gives_the_same_files(
     pipeline: Pipeline, here: dict[str, str], tmp_path: Path
 ) -> None:
     found = pipeline(

@@ -20,8 +20,8 @@ from tests.support.project import Project, wait_for
 TRAIN = runner.STAGES["train"]["cmd"].split()[1:]
 TOOL = ["-m", "tools.distributed"]
 FORCED = ["repro", "--force", "--single-item", "train"]
-PORT = 29400  # on hosts of the test's own, where nobody else can have taken it
-MINUTE = 60  # seconds until a lost network must have ended all
+PORT = 29400  # on the test's own hosts, where no other program has taken it
+MINUTE = 60  # seconds in which all must end after the network was cut
 
 
 def torchrun(*options: str) -> list[str]:
@@ -44,7 +44,7 @@ def start(
 
 @contextmanager
 def started(*processes: subprocess.Popen[str]) -> Iterator[None]:
-    """Nothing of them is left at the end, also when the test fails."""
+    """Kill the processes and their children at the end, also when the test fails."""
     try:
         yield
     finally:
@@ -63,7 +63,7 @@ def descendants(process: subprocess.Popen[str]) -> list[psutil.Process]:
 
 
 def trainers(*processes: subprocess.Popen[str]) -> dict[int, psutil.Process]:
-    """The process of each rank that trains."""
+    """The training process of each rank, by the rank."""
     return {
         int(child.environ()["RANK"]): child
         for process in processes
@@ -110,7 +110,7 @@ def workspace(folder: Path, shards: int) -> Path:
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """The digests of what is to be the same; no temporary file nor progress is among them."""
+    """The digests of what is to be the same. Fails if a temporary file or progress is left."""
     files = runner.training_digests(folder)
     assert sorted(files) == [
         "metrics/history.csv",
@@ -123,7 +123,7 @@ def outputs(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("shards", [2, 4, 8])
-def test_one_process_some_and_two_hosts_give_the_same_bytes(
+def test_one_process_several_processes_and_two_hosts_give_the_same_bytes(
     tmp_path: Path, pair: tuple[hosts.Host, hosts.Host], shards: int
 ) -> None:
     plain, several, first, second = (workspace(tmp_path / name, shards) for name in "abcd")
@@ -200,7 +200,7 @@ def assert_same(project: Project) -> None:
     assert not (project.folder / ".progress").exists()
 
 
-def test_dvc_leads_and_a_killed_rank_restarts_all(slow: Project) -> None:
+def test_a_killed_rank_restarts_all_and_the_bytes_stay_the_same(slow: Project) -> None:
     process = start_tool(slow, *FORCED, options=("--max-restarts=1",))
     with started(process):
         wait_for(process, "[Epoch: 3")
@@ -219,11 +219,11 @@ def test_an_experiment_trains_with_its_own_params(slow: Project) -> None:
     assert "Ran experiment" in output
     slow("dvc", "exp", "apply", "mine")
     assert "lr: 0.02" in (slow.folder / "params.yaml").read_text()
-    output = finish(start_tool(slow))  # nothing to do: the other rank leaves too
+    output = finish(start_tool(slow))  # nothing to do, so the other rank ends too
     assert "up to date" in output
 
 
-def test_all_killed_and_more_of_them_finish_it(slow: Project) -> None:
+def test_three_ranks_finish_what_two_killed_ones_began(slow: Project) -> None:
     process = start_tool(slow, *FORCED)
     with started(process):
         wait_for(process, "[Epoch: 3")
@@ -238,12 +238,12 @@ def test_all_killed_and_more_of_them_finish_it(slow: Project) -> None:
     assert_same(slow)
 
 
-def test_the_network_cut_for_good(
+def test_a_cut_network_ends_all_ranks_and_dvc_repro_finishes(
     slow: Project, pair: tuple[hosts.Host, hosts.Host], tmp_path: Path
 ) -> None:
-    """The last test: the hosts do not reach each other any more."""
+    """Must be the last test: it removes the network between the hosts."""
     other = Project(shutil.copytree(slow.folder, tmp_path / "other", symlinks=True))
-    shutil.rmtree(other.folder / "data")  # it will fetch its own
+    shutil.rmtree(other.folder / "data")  # it fetches its own data
     tiny.write(tmp_path / "tiny")
     first, second = (
         start(command, project.folder, project.environment())

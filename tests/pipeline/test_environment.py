@@ -10,7 +10,7 @@ from tests.support.project import ENVIRONMENT, Project
 def test_another_python_first_on_the_path_is_named_in_one_line(project: Project) -> None:
     bare = project.folder.parent / "bin"
     bare.mkdir()
-    (bare / "python").symlink_to(Path(sys.executable).resolve())  # the same one, without packages
+    (bare / "python").symlink_to(Path(sys.executable).resolve())  # it has no packages there
     dvc = str(Path(sys.executable).parent / "dvc")
     path = f"{bare}{os.pathsep}{ENVIRONMENT['PATH']}"
     process = project.run(dvc, "repro", "--force", PATH=path)

@@ -5,7 +5,7 @@ import shutil
 
 from tests.support.project import Project
 
-# As in README.md.
+# As the documentation shows it.
 DROP = "Created|Executor|test.loss|per_digit|metrics|models|stages"
 SHOW = ("dvc", "exp", "show", "--only-changed", "--drop", DROP, "--no-pager")
 
@@ -32,27 +32,29 @@ def test_an_experiment_changes_the_metrics_that_git_compares(project: Project) -
     assert "slow" in project("dvc", "exp", "show", "--csv", "--no-pager")
 
 
-def test_a_bad_value_ends_with_one_line_and_git_and_dvc_restore_the_rest(project: Project) -> None:
+def test_a_bad_value_is_one_line_and_git_and_dvc_restore_the_workspace(project: Project) -> None:
     process = project.run("dvc", "exp", "run", "-S", "train.lr=-1")
     assert process.returncode != 0
     assert "params.yaml: train.lr: must be greater than 0 (got -1)" in process.stdout
     assert "Traceback" not in process.stdout
-    project("git", "checkout", "--", ".")  # DVC removes a stage's outputs before it runs it
+    project("git", "checkout", "--", ".")  # DVC has removed the stage's outputs
     project("dvc", "checkout", "--force")
     assert project("git", "status", "--short") == ""
     assert "up to date" in project("dvc", "status")
 
 
-def test_an_experiment_that_fails_aside_leaves_the_workspace_as_it_was(project: Project) -> None:
+def test_an_experiment_that_fails_with_temp_leaves_the_workspace_as_it_was(
+    project: Project,
+) -> None:
     project.set_param("plot", "dpi", 101)  # not committed
     before = state(project)
     process = project.run("dvc", "exp", "run", "--temp", "-S", "train.lr=1e30")
     assert process.returncode != 0
-    assert "lower train.lr (1e+30)" in process.stdout  # found out while it trained
+    assert "lower train.lr (1e+30)" in process.stdout  # noticed during the training
     assert state(project) == before
 
 
-def test_an_experiment_run_aside_is_applied_or_becomes_a_branch(project: Project) -> None:
+def test_an_experiment_run_with_temp_is_applied_or_becomes_a_branch(project: Project) -> None:
     project("dvc", "exp", "run", "--temp", "--name", "slow", "-S", "train.lr=0.001")
     assert project("git", "status", "--short") == ""
 
@@ -72,7 +74,7 @@ def test_an_experiment_run_aside_is_applied_or_becomes_a_branch(project: Project
 def test_a_sweep_runs_the_queued_code_and_goes_on_after_a_failure(project: Project) -> None:
     values = ("-S", "train.lr=-1,0.001", "-S", "train.seed=range(0,2)")
     project("dvc", "exp", "run", "--queue", "--name", "sweep", *values)
-    # While it waits, the code changes, and there is no more MNIST to be had.
+    # While the experiments wait, the code changes and the MNIST files disappear.
     (project.folder / "stages" / "train.py").write_text("raise SystemExit('the edited code')\n")
     shutil.rmtree(project.folder.parent / "tiny")
 
@@ -101,5 +103,5 @@ def test_every_way_to_run_gives_the_same_bytes(project: Project) -> None:
     assert project.run_queue() == {"queued-1": "Success", "queued-2": "Success"}
     experiments = references(project)
     assert set(experiments) == {"here", "aside", "queued-1", "queued-2"}
-    for name, reference in experiments.items():  # HEAD is what `dvc repro` gave
+    for name, reference in experiments.items():  # HEAD holds what `dvc repro` gave
         assert project("git", "diff", "--stat", "HEAD", reference) == "", name

@@ -1,4 +1,5 @@
-"""A run that was killed, at any moment and any level, ends with the bytes of one that was not."""
+"""Training is killed at any moment, alone or with DVC. The next run gives the bytes of a run that
+was never killed."""
 
 import os
 import random
@@ -21,14 +22,14 @@ ARGUMENTS = runner.STAGES["train"]["cmd"].split()[3:]
 
 
 def remove_outputs(folder: Path) -> None:
-    """As DVC does before it runs the stage."""
+    """DVC does this before it runs the stage."""
     for name in ("models/model.safetensors", "models/first_images.idx", "metrics/history.csv"):
         (folder / name).unlink(missing_ok=True)
     shutil.rmtree(folder / "models/checkpoints", ignore_errors=True)
 
 
 def finish(folder: Path) -> str:
-    """Run as DVC would, to the end; what was printed."""
+    """Train to the end, as DVC would start it; what was printed."""
     remove_outputs(folder)
     process = faults.start(folder, ARGUMENTS)
     process.join()
@@ -66,12 +67,12 @@ def test_killed_at_each_step_of_saving(whole: Path, workspace: Path) -> None:
         if process.exitcode == 0:
             break
         assert process.exitcode == -signal.SIGKILL
-        if step % 4 == 0:  # and once more while it resumes
+        if step % 4 == 0:  # killed once more while it resumes
             remove_outputs(workspace)
             faults.start(workspace, ARGUMENTS, die_at=moments.randint(1, 30)).join()
         resumed += "Resuming after epoch" in finish(workspace)
         assert runner.training_digests(workspace) == runner.training_digests(whole)
-    assert step > 40  # an epoch: history, checkpoint, tensors, run.json; the model
+    assert step > 40  # each epoch: history, checkpoint, tensors, run.json; then the model
     assert resumed > step / 3
 
 
@@ -156,19 +157,19 @@ def test_dvc_and_the_trainer_killed(slow: Project) -> None:
     assert_the_next_repro_resumes(slow)
 
 
-@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # dash stays between, bash does not
+@pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # dash stays in between, bash does not
 def test_dvc_killed_while_the_trainer_lives(slow: Project, shell: str) -> None:
     dvc = start_dvc(slow, shell)
     wait_for(dvc, "[Epoch: 2")
     first = trainer(slow)
-    os.kill(first, signal.SIGSTOP)  # for as long as the second one needs to find it
+    os.kill(first, signal.SIGSTOP)  # so that the second one finds it
     dvc.kill()
     dvc.wait()
     process = slow.run("dvc", "repro", "train")
     assert process.returncode != 0
     assert f".progress: process {first} is training here; wait until" in process.stdout
     os.kill(first, signal.SIGCONT)
-    dvc.communicate()  # ends when the trainer does: it holds the pipe
+    dvc.communicate()  # returns when the trainer ends, which holds the pipe open
     assert_the_next_repro_resumes(slow)
 
 
@@ -198,7 +199,8 @@ def test_another_run_starts_afresh(
 
 
 def test_a_full_disk_stops_no_training(whole: Path, workspace: Path) -> None:
-    """The limit lets a checkpoint through, but not what is kept, which holds the momentum too."""
+    """The limit on a file's size lets checkpoints pass. A file of progress holds the momentum too,
+    and is too large."""
     command = [sys.executable, "-m", "stages.train", *ARGUMENTS]
     process = subprocess.run(
         command,

@@ -1,5 +1,5 @@
 """Data, models and experiments between people, through a real OpenSSH server and a bare git
-repository. What people set up is what README.md says under "Share"."""
+repository. People set up what the documentation says."""
 
 import csv
 import hashlib
@@ -52,7 +52,7 @@ class Team:
     alice: Person
 
     def join(self, name: str) -> Person:
-        """A new clone: what is in git and nothing else."""
+        """A person with a new clone, which holds what is in git and nothing else."""
         person = Person(self.folder / name / "project", self.folder / name)
         self.server.enrol(person.home)
         self.alice("git", "clone", "--quiet", str(self.folder / "origin.git"), str(person.folder))
@@ -105,7 +105,7 @@ def test_a_colleague_pulls_what_was_pushed_and_has_nothing_to_run(team: Team, bo
     assert bob.repro() == []
 
 
-def test_two_run_half_a_sweep_each_and_a_third_sees_all(team: Team, bob: Person) -> None:
+def test_two_people_run_half_a_sweep_each_and_a_third_sees_both(team: Team, bob: Person) -> None:
     team.alice("dvc", "exp", "run", "--temp", "--name", "low", "-S", "train.lr=0.02")
     bob("dvc", "exp", "run", "--queue", "--name", "high", "-S", "train.lr=0.1")
     assert bob.run_queue(jobs=1) == {"high": "Success"}
@@ -148,7 +148,7 @@ def test_a_push_that_was_killed_is_completed_by_the_next_one(team: Team) -> None
     for person in (alice, dave):
         person("dvc", "remote", "modify", "shared", "url", team.server.url("cut"))
     store = team.server.folder / "cut"
-    # The line goes dead after 200 kB, less than half of the largest file.
+    # The connection stops sending after 200 kB, less than half of the largest file.
     dead = "sh -c '(dd bs=1 count=200000 status=none; sleep 60) | {ssh}'"
     team.server.enrol(alice.home, proxy=dead)
     push = alice.start("dvc", "push")
@@ -174,7 +174,9 @@ def test_a_push_that_was_killed_is_completed_by_the_next_one(team: Team) -> None
         ("port", "Connection refused"),
     ],
 )
-def test_no_way_in_ends_the_pull_and_ssh_says_why(team: Team, mistake: str, why: str) -> None:
+def test_a_refused_connection_ends_the_pull_and_ssh_says_why(
+    team: Team, mistake: str, why: str
+) -> None:
     eve = team.join(f"eve-{mistake}")
     other = eve.home / "other_key"
     sshd.make_key(other)

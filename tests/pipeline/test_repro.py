@@ -1,4 +1,4 @@
-"""What re-runs, what comes out, and what DVC shows of it."""
+"""Which stages run again, what they write, and what DVC shows of it."""
 
 import json
 from pathlib import Path

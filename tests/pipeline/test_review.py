@@ -1,4 +1,4 @@
-"""`.ci/review`, what a pull request is judged by, on a base branch and a change of it."""
+"""`.ci/review` judges a change against its base branch."""
 
 from pathlib import Path
 
@@ -7,7 +7,9 @@ from tests.support.project import Project
 TREE = "https://git.example.com/team/mnist/blob/1234abc"
 
 
-def test_a_stale_lock_fails_and_what_it_names_makes_it_pass(project: Project) -> None:
+def test_a_stale_lock_fails_until_the_files_that_the_report_names_are_committed(
+    project: Project,
+) -> None:
     project("git", "switch", "--quiet", "--create", "change")
     project.set_param("train", "lr", 0.001)
     project("git", "commit", "--quiet", "--all", "--message=A lower rate, without dvc repro")

@@ -1,4 +1,4 @@
-"""DVC's pickles are where nobody else can plant one."""
+"""DVC keeps its pickles where no other user of the machine can write."""
 
 import stat
 import sys

@@ -16,7 +16,7 @@ from tests.support.runner import ROOT
 
 @pytest.fixture(scope="session")
 def predictions() -> pd.DataFrame:
-    """The committed predictions. Skips the test where the weights that made them are not."""
+    """The committed predictions. Skips the test if the weights that made them are not here."""
     lock: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.lock")
     (recorded,) = [out for out in lock["stages"]["train"]["outs"] if ROOT / out["path"] == MODEL]
     if not MODEL.exists() or not DATA.exists():

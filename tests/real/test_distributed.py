@@ -33,5 +33,6 @@ def test_two_processes_give_the_committed_lock(predictions: pd.DataFrame, tmp_pa
             check=False,
         )
         assert process.returncode == 0, process.stdout
-    assert "Training on 60,000 images (cpu, workers: 1)" in process.stdout  # of two shards
+    # Each process has one of the two shards, so it needs one worker.
+    assert "Training on 60,000 images (cpu, workers: 1)" in process.stdout
     assert (tmp_path / "dvc.lock").read_bytes() == (ROOT / "dvc.lock").read_bytes()

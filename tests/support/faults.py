@@ -1,7 +1,7 @@
-"""Training that dies at a moment of the test's choice, in a process of its own.
+"""Training in a process of its own, which is killed at a chosen step of writing files.
 
-A server process imports the trainer once, and each training is a fork of it: dozens of them
-cost seconds, not minutes.
+A server process imports the trainer once, and each training is a fork of it. So dozens of
+trainings take seconds, not minutes.
 """
 
 import io
@@ -23,9 +23,9 @@ FORKS.set_forkserver_preload([__name__, "torch._dynamo"])  # what the first opti
 
 
 def start(folder: Path, arguments: list[str], *, die_at: int = 0) -> BaseProcess:
-    """Train in `folder`; with `die_at`, die just before the step of that number (from 1), where
-    opening, the second half of a write, fsync, rename and removal of a file are each a step.
-    What it prints goes to the file `log`."""
+    """Train in `folder`; what is printed goes to the file `log`. With `die_at`, the process kills
+    itself just before the step of that number, counted from 1. Opening a file, the second half of
+    a write, fsync, rename and removal are each a step."""
     process = FORKS.Process(target=_train, args=(folder, arguments, die_at))
     process.start()
     return process

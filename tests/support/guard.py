@@ -1,4 +1,4 @@
-"""An audit hook: what must not happen ends the process at once, so that no `except` hides it."""
+"""An audit hook that ends the process when it unpickles or connects; no `except` hides that."""
 
 import os
 import sys

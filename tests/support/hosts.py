@@ -23,7 +23,7 @@ class Host:
         return ["ip", "netns", "exec", self.name, *command]
 
     def cut(self) -> None:
-        """Take its network away for good, and that of the other with it."""
+        """Remove its network device for good. The other host's device goes with it."""
         ip("-n", self.name, "link", "delete", DEVICE)
 
 
@@ -34,7 +34,7 @@ def ip(*arguments: str) -> None:
 
 @contextmanager
 def joined() -> Iterator[tuple[Host, Host]]:
-    """Two hosts that reach each other, and nothing else. Skips the test where it may not."""
+    """Two hosts that reach each other and nothing else. Skips the test if they cannot be made."""
     a, b = (Host(f"mnist-{os.getpid()}-{n}", f"10.213.0.{n}") for n in (1, 2))
     try:
         try:

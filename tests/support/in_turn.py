@@ -1,6 +1,8 @@
-"""The four stages one after the other, with the commands of dvc.yaml but in one process, so that
-an emulator imports PyTorch once and one audit hook sees everything. Runs in a folder that holds
-params.yaml."""
+"""The four stages one after the other in one process, with the arguments in dvc.yaml.
+
+So an emulator imports PyTorch once, and one audit hook sees everything. The working directory
+must hold params.yaml.
+"""
 
 import runpy
 import sys

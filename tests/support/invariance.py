@@ -1,4 +1,4 @@
-"""All stages on tiny data in surroundings of the test's choice."""
+"""All stages on tiny data, with a Python, an environment and a umask that the test chooses."""
 
 import os
 import subprocess
@@ -28,8 +28,8 @@ class Pipeline:
         umask: int = -1,
         **variables: str,
     ) -> dict[str, str]:
-        """The SHA-256 of all files after `code` ran in a new folder: six steps of training, in a
-        Python that inherits no setting that decides the bits."""
+        """Run `code` in a new folder; the SHA-256 of all files there afterwards. Training takes six
+        steps. Python inherits none of the settings that decide the bits."""
         folder.mkdir(parents=True)
         runner.write_params(
             folder,

@@ -1,4 +1,4 @@
-"""The stages as DVC starts them, but in a folder of the test's choice."""
+"""Run the stages as DVC starts them, in a folder that the test chooses."""
 
 import ast
 import importlib
@@ -103,7 +103,7 @@ def training_digests(folder: Path) -> dict[str, str]:
 
 
 def change_data(folder: Path) -> None:
-    """Another pixel, with a digest that fits."""
+    """Change one pixel, and its file's digest in SHA256SUMS to fit."""
     path = folder / DATA / "train-images-idx3-ubyte"
     content = bytearray(path.read_bytes())
     before = mnist.sha256(bytes(content))
@@ -114,6 +114,6 @@ def change_data(folder: Path) -> None:
 
 
 def change_code(folder: Path) -> None:
-    """The same code with a comment more."""
+    """Add a comment to the code of the stage train."""
     path = folder / "stages/train.py"
     path.write_text(path.read_text() + "# edited\n")

@@ -1,8 +1,8 @@
 """Draw a digit on the page and save what it looks like, for README.md.
 
-    make page && python -m tests.screenshot page/index.html docs/page.png
+    make page && python -m tests.support.screenshot page/index.html docs/page.png
 
-Besides Chromium it wants the font Inter (Debian's package fonts-inter), or takes another one.
+It needs Chromium, and uses the font Inter (Debian's package fonts-inter) if it is installed.
 """
 
 from argparse import ArgumentParser

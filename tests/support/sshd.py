@@ -25,7 +25,7 @@ StrictModes no
 PidFile none
 Subsystem sftp internal-sftp
 """
-# The README says why DVC needs the proxy: OpenSSH checks the server's key, DVC does not.
+# DVC does not check the server's key, so its connection goes through OpenSSH, which does.
 CLIENT_CONFIG = """\
 Host {host}
     Port {port}
@@ -59,8 +59,8 @@ class Server:
         port: int | None = None,
         proxy: str = "{ssh}",
     ) -> None:
-        """Write what a person has in `~/.ssh/config`, right unless told otherwise; `proxy` may
-        wrap the command `{ssh}` in another."""
+        """Write a person's `~/.ssh/config`, a correct one unless the arguments say otherwise.
+        `proxy` may wrap the command `{ssh}` in another."""
         config = home / ".ssh" / "config"
         config.parent.mkdir(parents=True, exist_ok=True)
         config.write_text(
@@ -83,7 +83,7 @@ def make_key(path: Path) -> None:
 
 
 def find() -> str | None:
-    """The path of sshd, which is seldom on a user's PATH and starts only by its whole path."""
+    """The full path of sshd: it starts by no other, and is seldom on a user's PATH."""
     return shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/usr/local/sbin")
 
 
@@ -99,11 +99,11 @@ def serve(program: str, folder: Path) -> Iterator[Server]:
     config = folder / "sshd_config"
     config.write_text(SERVER_CONFIG.format(host=HOST, port=port, folder=folder))
     if os.geteuid() == 0:
-        Path("/run/sshd").mkdir(exist_ok=True)  # root's sshd wants it; systemd would make it
+        Path("/run/sshd").mkdir(exist_ok=True)  # sshd needs it as root; systemd would make it
     command = [program, "-f", str(config), "-E", str(folder / "log")]
-    forgiving = ["-o", "PerSourcePenalties=no"]  # else it shuts a client out after some failures
+    forgiving = ["-o", "PerSourcePenalties=no"]  # it would refuse a client after some failures
     if subprocess.run([*command, *forgiving, "-t"], check=False).returncode != 0:
-        forgiving = []  # OpenSSH before 9.8 never does, and does not know the option
+        forgiving = []  # OpenSSH before 9.8 has no penalties and no such option
     process = subprocess.Popen([*command, *forgiving, "-D"])
     try:
         wait_for(process, port, folder / "log")

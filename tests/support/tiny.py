@@ -1,5 +1,7 @@
-"""A small data set in MNIST's format that the network learns in seconds: each digit is a
-bright block at a place of its own, on noise."""
+"""A small data set in MNIST's format, which the network learns in seconds.
+
+Each digit is a bright block at a place of its own, on noise.
+"""
 
 from pathlib import Path
 
@@ -8,7 +10,7 @@ import numpy as np
 from stages.common import mnist
 
 TRAIN, TEST = 600, 200  # images
-RECIPE = {  # all of the group `train` that the default leaves off
+RECIPE = {  # all of the group `train` that is off by default
     "schedule": "one_cycle",
     "nesterov": True,
     "weight_decay": 1e-3,

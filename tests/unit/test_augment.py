@@ -28,12 +28,12 @@ def matrices(n: int, **changed: float) -> torch.Tensor:
     return augment.random_matrices(n, limits(**changed), numerics.generator(1))
 
 
-def test_without_augmentation_the_network_sees_the_images_themselves(images: torch.Tensor) -> None:
+def test_without_augmentation_the_network_sees_the_original_images(images: torch.Tensor) -> None:
     seen = augment.transform(images, limits(), seed=1, epoch=1)
     assert torch.equal(seen(torch.tensor([3, 1])), images[[3, 1]])
 
 
-def test_what_is_seen_depends_on_seed_epoch_and_image_alone(images: torch.Tensor) -> None:
+def test_a_transformed_image_depends_on_seed_epoch_and_image_alone(images: torch.Tensor) -> None:
     whole = augment.transform(images, ALL, seed=1, epoch=2)(torch.arange(40))
     again = augment.transform(images, ALL, seed=1, epoch=2)
     assert torch.equal(again(torch.tensor([7, 30])), whole[[7, 30]])
@@ -43,7 +43,7 @@ def test_what_is_seen_depends_on_seed_epoch_and_image_alone(images: torch.Tensor
         assert all(not torch.equal(a, b) for a, b in zip(other, whole, strict=True))
 
 
-def test_the_images_themselves_stay_as_they_are(images: torch.Tensor) -> None:
+def test_the_original_images_do_not_change(images: torch.Tensor) -> None:
     before = images.clone()
     augment.transform(images, ALL, seed=1, epoch=1)(torch.arange(40))
     assert torch.equal(images, before)
@@ -92,7 +92,7 @@ def test_a_shear_slants_upright_lines_by_its_degrees() -> None:
     assert slopes.min() < -0.95 * math.tan(math.radians(20))
 
 
-def test_what_comes_from_beyond_the_edge_is_like_the_edge() -> None:
+def test_pixels_from_beyond_the_edge_repeat_the_edge() -> None:
     ground = torch.full((40, 1, 28, 28), -0.4242)  # normalised black
     wild = augment.Limits(degrees=45, translate=9, scale=0.5, shear=9)
     seen = augment.transform(ground, wild, seed=1, epoch=1)

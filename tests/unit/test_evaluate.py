@@ -59,7 +59,7 @@ def test_the_row_of_an_epoch_has_empty_cells_without_validation() -> None:
     assert evaluate.epoch_scores(3, both) == (3, 0.7, 0.5, 0.8, 0.4)
 
 
-def test_predictions_are_a_row_an_image_with_the_probability_of_the_predicted_digit() -> None:
+def test_predictions_have_a_row_for_each_image_with_the_predicted_digits_probability() -> None:
     rows = evaluate.predictions(OUTPUTS, LABELS)
     confidences = [0.5, 0.8, 0.9, 0.91, 0.64, 0.55]
     assert [row[:3] for row in rows] == [
@@ -94,7 +94,9 @@ def test_classify_gives_each_image_the_networks_output(config: NetworkConfig) ->
         np.testing.assert_array_equal(seen, batches.numpy())  # bit for bit
 
 
-def test_outputs_that_are_no_numbers_say_to_lower_lr(config: NetworkConfig) -> None:
+def test_outputs_that_are_not_finite_are_an_error_that_advises_a_lower_lr(
+    config: NetworkConfig,
+) -> None:
     images, _ = tiny.digits(5, seed=3)
     network = Network(config).requires_grad_(False)
     network.get_parameter("fc2.bias")[0] = float("inf")

@@ -36,7 +36,7 @@ def write_error(path: Path, content: bytes = b"new") -> str:
     return str(error.value)
 
 
-def test_the_content_takes_the_name(tmp_path: Path) -> None:
+def test_a_file_is_written_or_replaced_and_nothing_else_is_left(tmp_path: Path) -> None:
     path = tmp_path / "new" / "folder" / "file"
     for content in (b"first", b"second", b""):
         files.write(path, content)
@@ -66,7 +66,7 @@ def test_a_failure_before_the_rename_leaves_the_old_file(
     assert_untouched(old)
 
 
-def test_the_content_is_on_the_disk_before_the_rename_and_the_name_after_it(
+def test_the_content_is_synced_before_the_rename_and_the_folder_after_it(
     old: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fsync = os.fsync
@@ -129,10 +129,10 @@ def test_a_full_disk_leaves_the_old_file(small_disk: Path) -> None:
 
 
 def test_a_folder_without_write_permission_is_named(old: Path) -> None:
-    """Root may write anywhere, so it gives up its powers first."""
+    """Root may write anywhere, so the process drops root's privileges first."""
     command: tuple[str, ...] = (sys.executable,)
     if os.geteuid() == 0:
-        setpriv = shutil.which("setpriv") or pytest.skip("root needs setpriv to drop its powers")
+        setpriv = shutil.which("setpriv") or pytest.skip("root needs setpriv to drop privileges")
         command = (setpriv, "--bounding-set=-all", "--inh-caps=-all", *command)
     code = """if True:
         import sys

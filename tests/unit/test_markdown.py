@@ -1,4 +1,4 @@
-"""Read back with another implementation of CommonMark and of GitHub's tables."""
+"""The Markdown is read back with markdown-it, another implementation of GitHub's tables."""
 
 import pytest
 from markdown_it import MarkdownIt

@@ -144,7 +144,7 @@ def test_a_link_out_of_the_project_is_refused_even_to_the_same_content(
 def test_a_link_inside_the_project_is_followed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, from_dvc: bool
 ) -> None:
-    """As DVC makes them into its cache, with `cache.type symlink`."""
+    """DVC makes such links into its cache with `cache.type symlink`."""
     for name in (mnist.DIGESTS, IMAGES, LABELS):
         (folder / "cache").mkdir(exist_ok=True)
         target = (folder / name).rename(folder / "cache" / name)
@@ -198,12 +198,12 @@ def test_held_out_images_are_from_all_over_the_file() -> None:
 
 
 @pytest.mark.parametrize("size", [0, 1, 99])
-def test_as_many_are_held_out_as_asked_for(size: int) -> None:
+def test_validation_size_images_are_held_out(size: int) -> None:
     labels = np.array([3] * 60 + [5] * 40, np.uint8)
     assert mnist.held_out(labels, size).sum() == size
 
 
-def test_something_is_left_to_train_on() -> None:
+def test_holding_out_all_images_is_refused() -> None:
     with pytest.raises(UserError, match=r"validation_size: must be less than 100, .* \(got 100\)$"):
         mnist.held_out(np.zeros(100, np.uint8), 100)
 

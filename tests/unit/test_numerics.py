@@ -18,7 +18,7 @@ def workers(*arguments: str) -> object:
     torch.backends.cpu.get_cpu_capability() == "DEFAULT", reason="this CPU has no AVX2"
 )
 def test_pin_fixes_the_instructions_and_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in numerics.SETTINGS:  # those of this process, which is pinned already
+    for name in numerics.SETTINGS:  # set in this process, which is pinned already
         monkeypatch.delenv(name, raising=False)
     process = runner.python(
         "-c",

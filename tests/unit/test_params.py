@@ -11,7 +11,7 @@ from tests.support.runner import GROUPS
 
 REAL = (runner.ROOT / "params.yaml").read_text(encoding="utf-8")
 
-MISTAKES = [  # what params.yaml says, what it says instead, the message
+MISTAKES = [  # the text in params.yaml, what replaces it, the message
     ("lr: 0.001", "lr: -1", "train.lr: must be greater than 0 (got -1)"),
     ("lr: 0.001", "lr: .inf", "train.lr: must be a finite number (got inf)"),
     ("lr: 0.001", "lr: .nan", "train.lr: must be a finite number (got nan)"),
@@ -202,7 +202,7 @@ def test_loaded_params_cannot_be_changed() -> None:
         ("plot", {"dpi": 10}, "dpi: must be greater than or equal to 50 (got 10)"),
     ],
 )
-def test_a_stage_ends_with_the_line_before_it_writes_anything(
+def test_a_stage_ends_with_that_line_before_it_writes_anything(
     workspace: Path, stage: str, mistake: dict[str, int], message: str
 ) -> None:
     runner.write_params(workspace, **{stage: mistake})

@@ -47,7 +47,7 @@ def test_main_writes_small_pngs(drawn: Path, name: str) -> None:
     with Image.open(path) as picture:
         picture.load()
         assert picture.format == "PNG"
-        assert "Software" not in picture.info  # a version of matplotlib
+        assert "Software" not in picture.info  # it would be matplotlib's version
         assert len(picture.getcolors(2**24) or []) > 10  # not blank
     assert path.stat().st_size < 150_000
 

@@ -24,7 +24,7 @@ def tensors(epoch: int) -> progress.Tensors:
 
 
 def leave(folder: Path, *epochs: int) -> None:
-    """What a run leaves that is killed after some epochs."""
+    """Keep what a run leaves that is killed after some epochs."""
     with suppress(InterruptedError), progress.kept(folder, RUN) as kept:
         for epoch in epochs:
             kept.append(tensors(epoch))
@@ -65,7 +65,7 @@ def test_a_finished_run_leaves_nothing(tmp_path: Path) -> None:
     assert names(tmp_path) == []
 
 
-def test_what_is_not_progress_is_left_alone(tmp_path: Path) -> None:
+def test_other_files_in_the_folder_are_not_removed(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").touch()
     (tmp_path / "folder").mkdir()
     leave(tmp_path, 1)
@@ -126,7 +126,7 @@ def test_a_missing_file_means_a_fresh_start(
     assert capsys.readouterr().out.endswith("epoch-01.safetensors is damaged\n")
 
 
-def test_files_without_a_manifest_count_nothing(tmp_path: Path) -> None:
+def test_files_without_a_manifest_are_not_used(tmp_path: Path) -> None:
     leave(tmp_path, 1, 2)
     (tmp_path / "run.json").unlink()
     assert found(tmp_path) == []
@@ -177,7 +177,7 @@ def test_a_second_process_is_refused_and_told_the_first_ones_id(tmp_path: Path) 
     assert found(tmp_path) == []  # the lock ends with its process
 
 
-def test_a_full_disk_costs_a_warning_and_the_epochs_after_it(
+def test_after_a_full_disk_it_warns_and_keeps_no_more_epochs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -219,7 +219,7 @@ def test_the_code_is_that_of_the_stage_and_all_that_it_imports(tmp_path: Path) -
     assert process.stdout.split() == expected
 
 
-def test_a_lock_that_was_removed_meanwhile_locks_nothing(
+def test_a_lock_file_that_was_removed_meanwhile_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The process that held it ends between the opening of the file and its locking."""

@@ -37,14 +37,14 @@ def test_tensors_come_out_with_the_bits_that_went_in() -> None:
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8])
 @pytest.mark.parametrize("shards", [1, 2, 7, 8])
-def test_each_shard_has_one_rank_and_the_ranks_have_equally_many(size: int, shards: int) -> None:
+def test_each_shard_has_one_rank_and_the_ranks_share_them_evenly(size: int, shards: int) -> None:
     teams = [DistributedTeam(rank, size, torch.device("cpu")) for rank in range(size)]
     shares = [list(team.own(shards)) for team in teams]
     assert sorted(number for share in shares for number in share) == list(range(shards))
     assert max(map(len, shares)) - min(map(len, shares)) <= 1
 
 
-def test_a_process_alone_has_all_shards_and_pays_nothing() -> None:
+def test_a_process_alone_has_all_shards_and_needs_no_process_group() -> None:
     team = ranks.join({}, 4, torch.device("cpu"), Path("params.yaml"))
     assert list(team.own(4)) == [0, 1, 2, 3]
     assert type(team.pool(2)) is type(numerics.pool(2))
@@ -72,7 +72,7 @@ def test_the_results_come_back_in_the_order_of_the_shards(group: Team) -> None:
 
 
 @pytest.mark.parametrize("n", [0, 1, 12])
-def test_what_is_kept_comes_to_all_epoch_by_epoch(group: Team, n: int) -> None:
+def test_the_finished_epochs_are_broadcast_with_their_bits(group: Team, n: int) -> None:
     epochs = [{"a b": torch.full((2,), epoch / 7), "c": torch.tensor(epoch)} for epoch in range(n)]
     shared = group.broadcast(epochs)
     assert [sorted(epoch) for epoch in shared] == [["a b", "c"]] * n
@@ -87,14 +87,16 @@ def started_by_torchrun(monkeypatch: pytest.MonkeyPatch, rank: str) -> None:
         monkeypatch.setenv(name, "1000")
 
 
-def test_a_rank_without_an_address_is_no_rank(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_address_a_process_trains_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "1")
     with ranks.only_rank_0_writes(Namespace(model=Path("model")), "model") as args:
         assert args == Namespace(model=Path("model"))
 
 
 @pytest.mark.parametrize("rank", [None, "0"])
-def test_rank_0_writes_where_it_was_told(monkeypatch: pytest.MonkeyPatch, rank: str | None) -> None:
+def test_rank_0_writes_to_the_given_paths(
+    monkeypatch: pytest.MonkeyPatch, rank: str | None
+) -> None:
     if rank:
         started_by_torchrun(monkeypatch, rank)
     given = Namespace(data=Path("data"), model=Path("model"))

@@ -21,7 +21,7 @@ def said(identity: dict[str, Any], host: str = "a") -> dict[str, Any]:
     return {"host": host, "identity": identity}
 
 
-def test_the_same_identity_gives_no_line() -> None:
+def test_the_same_identity_gives_no_difference() -> None:
     assert list(rendezvous.compare([said(RANK_0), said(RANK_0, "b")])) == []
 
 
@@ -38,7 +38,7 @@ def test_a_difference_names_rank_host_key_and_both_values() -> None:
     ]
 
 
-def test_ranks_meet_in_spite_of_what_dead_ones_said() -> None:
+def test_ranks_meet_although_the_store_holds_keys_of_dead_processes() -> None:
     store = HashStore()
     store.set("rank 1", "the name of a dead process")
     store.set("group of the name of a dead process", "its group")
@@ -60,7 +60,7 @@ def test_a_rank_that_does_not_come_is_named() -> None:
 
 
 @pytest.mark.parametrize("data", ["ab12", "cd34"])
-def test_all_ranks_agree_or_none_does(data: str) -> None:
+def test_all_ranks_agree_or_all_are_told_the_difference(data: str) -> None:
     store = HashStore()
     identities = [RANK_0, {**RANK_0, "data": data}]
 
@@ -77,14 +77,14 @@ def test_all_ranks_agree_or_none_does(data: str) -> None:
     assert ("other data: cd34, rank 0 has ab12" in first) == (data != "ab12")
 
 
-def test_a_lost_rank_ends_in_a_line() -> None:
+def test_a_lost_rank_becomes_an_error_of_one_line() -> None:
     name = re.escape(socket.gethostname())
     expected = rf"^rank 3 \({name}\) lost the others: Connection closed by peer; run again, it goes"
     with pytest.raises(UserError, match=expected), rendezvous.peer_errors(3):
         raise RuntimeError("[/a/file.cc:1] Connection closed by peer. \nand a trace")
 
 
-def test_a_store_that_never_answers_is_given_up() -> None:
+def test_a_process_ends_when_the_store_never_answers() -> None:
     code = (
         "import time; from stages.training import rendezvous; rendezvous.GIVE_UP = 0.1\n"
         "with rendezvous.deadline(3): time.sleep(60)"

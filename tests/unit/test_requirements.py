@@ -11,7 +11,7 @@ import stages
 from tests.support import runner
 
 RANGES = {"torch", "torchvision"}  # so that their CPU-only and their CUDA builds both fit
-# PyTorch's CUDA build pins what it needs besides; its CPU build needs none of it.
+# PyTorch's CUDA build pins these itself. Its CPU build does not need them.
 OF_CUDA = re.compile("nvidia-|cuda-|triton")
 
 

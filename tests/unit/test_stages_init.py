@@ -25,7 +25,7 @@ def test_a_python_without_the_packages_says_so_in_one_line(stage: str, interpret
 @pytest.mark.parametrize("minor", range(6, 11))
 def test_a_python_that_is_too_old_says_so_in_one_line(minor: int) -> None:
     name = f"python3.{minor}"
-    pyenv = map(str, Path(sys.base_prefix).parent.glob("3.*/bin"))  # keeps its versions there
+    pyenv = map(str, Path(sys.base_prefix).parent.glob("3.*/bin"))  # pyenv keeps its versions there
     interpreter = shutil.which(name, path=os.pathsep.join([*pyenv, os.environ["PATH"]]))
     if not interpreter or runner.python("-c", "", command=(interpreter,)).returncode:
         pytest.skip(f"no {name} here")

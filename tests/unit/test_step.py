@@ -86,7 +86,7 @@ def test_a_step_is_plain_sgd_on_the_whole_batch(
     plain = copy.deepcopy(network)
     log_probabilities = plain(images[batch])
     loss = F.nll_loss(log_probabilities, labels[batch])
-    # It takes logits; log probabilities are those of themselves.
+    # It takes logits, and log probabilities are logits that give themselves.
     smoothed = F.cross_entropy(log_probabilities, labels[batch], label_smoothing=smoothing)
     smoothed.backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(plain.parameters(), lr=0.1).step()

@@ -27,14 +27,14 @@ def test_what_is_written_is_read(table: Table) -> None:
     assert [tuple(row) for row in rows] == ROWS[table]
 
 
-def test_floats_have_six_decimals_and_none_is_empty() -> None:
+def test_floats_have_six_decimals_and_none_is_an_empty_cell() -> None:
     rows = [EpochScores(3, 1 / 3, 0.5, None, None)]
     assert tables.encode(EpochScores, rows) == (
         b"epoch,loss,accuracy,validation_loss,validation_accuracy\n3,0.333333,0.500000,,\n"
     )
 
 
-def test_some_columns_of_a_table_with_others_are_read_in_the_order_that_is_asked_for() -> None:
+def test_columns_that_are_asked_for_are_read_in_that_order_and_others_are_ignored() -> None:
     content = b"note,loss,epoch\nx,0.5,1\ny,0.25,2\n"
     frame = tables.decode(History, content, ["epoch", "loss"])
     assert frame.to_dict("list") == {"epoch": [1, 2], "loss": [0.5, 0.25]}
@@ -56,7 +56,9 @@ def test_some_columns_of_a_table_with_others_are_read_in_the_order_that_is_asked
         (b"index,label,predicted,confidence\n0,1,-1,0.5\n", "predicted is not a digit from 0"),
     ],
 )
-def test_what_is_no_such_table_is_one_line(tmp_path: Path, content: bytes, reason: str) -> None:
+def test_another_table_or_a_damaged_one_is_one_line(
+    tmp_path: Path, content: bytes, reason: str
+) -> None:
     path = tmp_path / "predictions.csv"
     path.write_bytes(content)
     with pytest.raises(UserError) as error:
@@ -74,7 +76,7 @@ def test_a_missing_table_is_named(tmp_path: Path) -> None:
         tables.read(path, History)
 
 
-def test_who_only_writes_does_not_load_pandas() -> None:
+def test_writing_does_not_load_pandas() -> None:
     code = (
         "import sys; from stages.common import tables; tables.encode(tables.History, []);"
         " sys.exit('pandas' in sys.modules)"

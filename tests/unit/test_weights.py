@@ -40,7 +40,7 @@ def test_a_loaded_network_is_the_saved_one_bit_for_bit(path: Path, network: Netw
 
 def test_the_same_network_gives_the_same_bytes(path: Path, network: Network) -> None:
     contents = set()
-    for _ in range(10):  # several metadata keys would come in random order
+    for _ in range(10):  # several metadata keys would be in random order
         weights.save(path, network)
         contents.add(path.read_bytes())
     assert len(contents) == 1
