@@ -1,67 +1,63 @@
-# The targets a user needs. Each sets up what it needs first; these may be set on the command line.
+# The commands a user needs: `make help` lists them. Each first installs what it needs. The variables
+# may be set on the command line, as in `make verify REV=v1.0`.
 VENV   ?= .venv
 PYTHON ?= python3
 BASE   ?= HEAD
 HEAD   ?= workspace
 REV    ?= HEAD
 
-# Two more recipes for the same network. How they were chosen: docs/decisions/0012-recipes.md
-SPRINT = -S train.epochs=2 -S train.batch_size=128 -S train.lr=0.09 -S train.schedule=one_cycle \
-         -S train.nesterov=true -S train.label_smoothing=0.05
-TUNED  = -S train.epochs=14 -S train.batch_size=128 -S train.lr=0.05 -S train.schedule=one_cycle \
-         -S train.weight_decay=5e-4 -S train.augment.degrees=10 -S train.augment.translate=2 \
-         -S train.augment.scale=0.07 -S train.augment.shear=10
-
 # DVC runs the stages with the first `python` on PATH.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
-.DELETE_ON_ERROR: # half an environment is none
+.DELETE_ON_ERROR: # a target whose commands failed is made again
 
-.PHONY: repro install verify compare sprint tuned page test unit check bench clean help
+.PHONY: repro rerun install verify compare sprint tuned page test unit check bench clean help
 
-repro: $(VENV)/.run .dvc/tmp/site  ## run what is not up to date; show the metrics beside the committed ones
+repro: $(VENV)/.run .dvc/tmp/site  ## run the stages that are not up to date; show the metrics beside the committed ones
 	dvc repro
 	dvc metrics diff --all
 
-install: $(VENV)/.run .dvc/tmp/site  ## only what `repro` sets up first
+rerun: $(VENV)/.run .dvc/tmp/site  ## run all stages again, the download too; from nothing: make clean rerun
+	dvc repro --force
+	dvc metrics diff --all
 
-verify: $(VENV)/.run         ## run a commit afresh, elsewhere: is dvc.lock what comes out? make verify REV=v1.0
+install: $(VENV)/.run .dvc/tmp/site  ## only install what `repro` needs
+
+verify: $(VENV)/.run         ## run a commit in a new copy; compare the results with dvc.lock: make verify REV=v1.0
 	python -m tools.verify '$(REV)'
 
-compare: $(VENV)/.run        ## what changed from BASE to HEAD, and is it real: make compare BASE=main
+compare: $(VENV)/.run        ## what changed from BASE to HEAD, and is it more than luck? make compare BASE=main
 	@python -m tools.compare '$(BASE)' '$(HEAD)'
 
-sprint: $(VENV)/.run .dvc/tmp/site ## at least 99 % in the least time, as the experiment "sprint"
-	@dvc exp remove sprint > /dev/null 2>&1 || true # of an earlier time
-	dvc exp run --temp -n sprint $(SPRINT)
+sprint:                      ## recipes/sprint: 99 % in the least time, as the experiment "sprint"
+tuned:                       ## recipes/tuned: the best accuracy in the notebook's time, as "tuned"
+sprint tuned: $(VENV)/.run .dvc/tmp/site
+	@dvc exp remove $@ > /dev/null 2>&1 || true # DVC refuses a name that is taken
+	dvc exp run --temp -n $@ $$(sed -n 's/^[a-z]/-S &/p' recipes/$@)
 
-tuned: $(VENV)/.run .dvc/tmp/site ## the best that fits into the time of the notebook, as "tuned"
-	@dvc exp remove tuned > /dev/null 2>&1 || true
-	dvc exp run --temp -n tuned $(TUNED)
-
-page: $(VENV)/.run           ## write page/index.html: the run to look at, and a digit to draw
+page: $(VENV)/.run           ## write page/index.html: the results, and a pad to draw digits on
 	python -m tools.page
 
-test: $(VENV)/.dev           ## every test, about ten minutes
+test: $(VENV)/.dev           ## every test: ten minutes or more on two cores
 	python -m pytest
 
-unit: $(VENV)/.dev           ## the tests of single functions, stages and tools, a minute
+unit: $(VENV)/.dev           ## the tests of single functions, stages and tools: a minute or more
 	python -m pytest tests/unit
 
-check: $(VENV)/.dev          ## formatting, lint, types, the workflow
+check: $(VENV)/.dev          ## formatting, lint, types, the CI workflow
 	ruff format --check .
 	ruff check .
 	mypy
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github
 
-bench: $(VENV)/.dev repro    ## time and memory, beside the notebook's way of training: half an hour
+bench: $(VENV)/.dev repro    ## time and memory, also of the notebook: half an hour on two idle cores
 	python -m benchmarks.speed
 	python -m benchmarks.steps
 	python -m benchmarks.growth
 	python -m benchmarks.latency
 
-clean:                       ## remove the environment and caches; data, models and metrics stay
+clean:                       ## remove the environment and the caches of the tools; all results stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
@@ -74,17 +70,18 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: requirements.txt | $(VENV)/bin/python
-	@echo 'Installing into $(VENV), a minute or more'
+	@echo 'Installing into $(VENV): minutes, depending on the connection (PyTorch is large)'
 	python -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $@
 
-# DVC keeps pickles beside its cache, by default where everyone on the machine may write. A path in
-# .dvc/config would be taken from wherever `dvc` is started, so this clone's own settings get it.
+# DVC keeps pickles in a folder to which, by default, every user of the machine may write. Here it is
+# a private folder of this clone. Its path is absolute: DVC would look for a relative one in the
+# folder where it is started. So it goes into .dvc/config.local, which git ignores.
 .dvc/tmp/site: | $(VENV)/.run
 	dvc config --local core.site_cache_dir '$(CURDIR)/$@'
 	@install -d -m 700 $@
 
 $(VENV)/.dev: $(wildcard requirements*.txt) | $(VENV)/bin/python
-	@echo 'Installing into $(VENV), a minute or more'
+	@echo 'Installing into $(VENV): minutes, depending on the connection (PyTorch is large)'
 	python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@ $(VENV)/.run

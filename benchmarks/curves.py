@@ -7,14 +7,16 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 Curve = Sequence[tuple[float, float]]  # after each epoch: seconds since the start, test accuracy
 
-COLOURS = ("#767676", "#0072B2", "#D55E00", "#009E73")  # told apart by colour-blind readers
+COLOURS = ("#767676", "#0072B2", "#D55E00", "#009E73")  # colour-blind readers can tell them apart
 SECONDS = (5, 10, 20, 40, 80, 160)
 PERCENT = (90, 95, 98, 99, 99.5)
 
 
 def draw(curves: Mapping[str, Curve]) -> Figure:
-    """Each curve with its name at its end. The errors are on a logarithmic scale: from 99.0 to
-    99.5 % is as far as from 98 to 99 %."""
+    """Draw the curves, each with its name at its end.
+
+    The error is on a logarithmic scale: from 99.0 to 99.5 % is as far as from 98 to 99 %.
+    """
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
     for colour, (name, curve) in zip(COLOURS, curves.items(), strict=True):

@@ -1,8 +1,8 @@
-"""Measure how the cost of training grows, with epochs, batch size, workers and experiments.
+"""Measure how the cost of training grows with epochs, batch size, workers and experiments.
 
     python -m benchmarks.growth [--repeats N] [--quick]
 
-Each number comes from processes of their own, on the real images. Under five minutes on two cores.
+Each training is a process of its own, on the real images. It takes about five minutes on two cores.
 """
 
 import math
@@ -17,8 +17,9 @@ from typing import NamedTuple
 
 from tqdm import tqdm
 
-from benchmarks import speed
-from benchmarks.speed import DATA, Run, machine
+from benchmarks import processes
+from benchmarks.processes import IMAGES, Run, require_data
+from benchmarks.report import machine
 from stages.common import errors
 from tools.markdown import table
 
@@ -27,7 +28,7 @@ BATCH_SIZES = (25, 50, 100, 200, 400)
 
 
 class Case(NamedTuple):
-    """What is trained: the default recipe but for these."""
+    """A training with the default recipe, in which these values may differ."""
 
     epochs: int = 3
     batch_size: int = 50
@@ -40,15 +41,14 @@ Runs = Mapping[Case, Sequence[Run]]  # a run a repeat
 
 
 def main() -> None:
-    """Let the cases take turns; print a table for each thing that grows."""
+    """Let the cases take turns; print a table for epochs, for batch sizes, and for sharing."""
     parser = ArgumentParser(description="Measure how the cost of training grows.")
     parser.add_argument("--repeats", type=int, default=1, help="runs of each case")
     parser.add_argument("--quick", action="store_true", help="fewer cases: does it work?")
     args = parser.parse_args()
     if args.repeats < 1:
         parser.error("at least 1 repeat")
-    if not DATA.exists():
-        raise errors.UserError(f"{DATA}: not found; get it with `dvc repro download`")
+    require_data()
     by_epochs = [Case(epochs=epochs) for epochs in (EPOCHS[:2] if args.quick else EPOCHS)]
     by_size = [Case(batch_size=size) for size in (BATCH_SIZES[1:3] if args.quick else BATCH_SIZES)]
     cases = dict.fromkeys([*by_epochs, *by_size, ONE, ALONE, TOGETHER])  # each once
@@ -58,36 +58,38 @@ def main() -> None:
         for case in tqdm(args.repeats * list(cases), leave=False):
             runs[case].append(train(case, Path(folder)))
 
-    alone = {str(case): runs[case] for case in cases if case.experiments == 1}
+    alone = [run for case in cases if case.experiments == 1 for run in runs[case]]
     print(epochs(by_epochs, runs), sizes(by_size, runs), sharing(runs), sep="\n\n")
     print("", machine(alone), sep="\n")
 
 
 def train(case: Case, scratch: Path) -> Run:
-    """Run the experiments of the case at the same time; the run of the one that ends last."""
+    """Run the experiments of the case at the same time; return the longest run."""
     overrides = {"train.epochs": case.epochs, "train.batch_size": case.batch_size}
     outs = [scratch / str(number) for number in range(case.experiments)]
     with ThreadPoolExecutor(case.experiments) as pool:
-        runs = pool.map(lambda out: speed.train(out, overrides, workers=case.workers), outs)
+        runs = pool.map(lambda out: processes.train(out, overrides, workers=case.workers), outs)
     return max(runs, key=attrgetter("seconds"))
 
 
 def epochs(cases: Iterable[Case], runs: Runs) -> str:
-    """The table of the time of a whole process by epochs, and the line that fits it best."""
+    """The table of the time of a whole process by its epochs, and the line of least squares."""
     points = [(case.epochs, whole(runs[case])) for case in cases]
     slope, start = linear_regression(*zip(*points, strict=True))
     rows = [
         [str(count), f"{seconds:.2f} s", f"{seconds / count:.2f} s"] for count, seconds in points
     ]
     header = ["Epochs", "Whole process", "For each epoch"]
-    return f"{table(header, rows)}\n\nThe best line: {start:.2f} s, and {slope:.2f} s an epoch"
+    return (
+        f"{table(header, rows)}\n\nLine of least squares: {start:.2f} s, and {slope:.2f} s an epoch"
+    )
 
 
 def sizes(cases: Iterable[Case], runs: Runs) -> str:
-    """The table of the time of an epoch and of a step, and of the memory, by images in a batch."""
+    """The table of the time of an epoch and of a step, and of the memory, by the batch size."""
     rows = []
     for case in cases:
-        seconds, steps = an_epoch(runs[case]), math.ceil(speed.IMAGES / case.batch_size)
+        seconds, steps = an_epoch(runs[case]), math.ceil(IMAGES / case.batch_size)
         cells = f"{steps:,}", f"{seconds:.2f} s", f"{1000 * seconds / steps:.2f} ms"
         memory = median(run.megabytes for run in runs[case])
         rows.append([str(case.batch_size), *cells, f"{memory:.0f} MB"])
@@ -95,7 +97,7 @@ def sizes(cases: Iterable[Case], runs: Runs) -> str:
 
 
 def sharing(runs: Runs) -> str:
-    """The table of what a second worker gains, and a second experiment at once over one later."""
+    """The table of what a second worker gains, and what it costs to run a second experiment."""
     rows = []
     for label, case, times in (
         ("One experiment, two workers", ALONE, 1),
@@ -111,7 +113,7 @@ def sharing(runs: Runs) -> str:
 
 
 def an_epoch(runs: Iterable[Run]) -> float:
-    """The median seconds of an epoch, without the first of each run."""
+    """The median seconds of an epoch; the first epoch of each run is left out."""
     return median(seconds for run in runs for seconds in run.epochs())
 
 

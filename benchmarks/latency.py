@@ -1,45 +1,41 @@
-"""Measure how long the page takes to classify a drawing, in the page itself.
+"""Measure how long the page of tools.page takes to classify a drawing, in a browser.
 
     python -m benchmarks.latency [--repeats 100]
 
-Timed is all that happens when a stroke goes on: the strokes are drawn, the canvas is read, the
-image prepared, the network run, the answer shown.
+A time is that of all that happens when a stroke grows: draw the strokes, read the canvas, prepare
+the image, run the network, show the answer.
 """
 
-import sys
 from argparse import ArgumentParser
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.speed import ROOT, measure, spread
+from benchmarks.processes import python
+from benchmarks.report import Goal, goals
 from stages.common import errors
 from tests.support import browser
-from tools import markdown
 
 WANTED = 10  # milliseconds, at most
 
 
 def main() -> None:
-    """Write the page, time it, print a table."""
+    """Write the page, let it classify digits, print a table."""
     parser = ArgumentParser(description="Measure the page.")
-    parser.add_argument("--repeats", type=int, default=100, help="times that a digit is classified")
+    parser.add_argument("--repeats", type=int, default=100, help="classifications of each digit")
     args = parser.parse_args()
     if not browser.CHROMIUM:
         raise errors.UserError(browser.MISSING)
 
     with TemporaryDirectory() as folder:
         page = Path(folder) / "index.html"
-        measure([sys.executable, "-m", "tools.page", page], ROOT)
-        times = drawings(page, args.repeats)
-    met = "yes" if median(times) <= WANTED else "no"
-    header = ["Goal", "Median", "Least - greatest", "Count", "Wanted", "Met"]
-    row = ["Page: classify a drawing", *spread(times, "ms"), f"at most {WANTED} ms", met]
-    print(markdown.table(header, [row]))
+        python("tools.page", page)
+        times = latencies(page, args.repeats)
+    print(goals([Goal("Page: classify a drawing", times, "ms", "most", WANTED)]))
+    print(f"{len(times):,} drawings")
 
 
-def drawings(path: Path, repeats: int) -> list[float]:
-    """Milliseconds that each classification took: `repeats` for each of the ten digits."""
+def latencies(path: Path, repeats: int) -> list[float]:
+    """Draw each digit; return the milliseconds of its classifications, `repeats` for each digit."""
     times: list[float] = []
     with browser.chromium() as chromium, browser.opened(chromium, path) as page:
         for digit in range(10):

@@ -1,12 +1,12 @@
-"""The way of the notebook that came before the pipeline, to measure the pipeline against.
-
-It trains the same network on the same images, and does what a notebook does: the data set decodes
-and normalises each image again in each epoch, the accuracy takes two forward passes more for each
-batch, the test set is gone through twice. It is kept that way on purpose, with PyTorch's own
-choice of threads and instructions; only its pictures go into files instead of onto the screen, and
-its weights after each epoch too, as the train stage writes them, so that both are scored alike.
+"""Train as the teaching notebook does that the pipeline comes from, to compare their speed.
 
     python -m benchmarks.notebook data out
+
+It trains the same network on the same images in the notebook's way. The data set decodes and
+normalises each image again in each epoch. The accuracy takes two more forward passes for each
+batch, and the test images are read twice. PyTorch chooses the threads and the instructions.
+Two things differ: the pictures go into files, and the weights are written after each epoch, in the
+format of the stage train, so that the stage evaluate can score them.
 """
 
 from argparse import ArgumentParser
@@ -36,7 +36,7 @@ Loader = DataLoader[Any]  # of (images (50, 1, 28, 28), labels (50,))
 
 
 class Net(nn.Module):
-    """The network of `stages.model.network` without its order in memory and its options."""
+    """The network of `stages.model.network` by default, without its memory format."""
 
     def __init__(self) -> None:
         """Layers with PyTorch's default initial weights."""
@@ -55,7 +55,7 @@ class Net(nn.Module):
 
 
 def main() -> None:
-    """Train, score and draw, as if every cell of the notebook ran once."""
+    """Do what all cells of the notebook do: train, score and draw."""
     parser = ArgumentParser(description="Train as the notebook did.")
     parser.add_argument("data_root", type=Path, help="the folder that holds MNIST/raw")
     parser.add_argument("out_folder", type=Path, help="where pictures and weights go")
@@ -111,7 +111,7 @@ def train_net(
             loss_sum += loss.item()
 
             correct = total = 0
-            for _ in batch:  # images, then labels: the same forward pass is done for each
+            for _ in batch:  # a batch is (images, labels), so this is done twice
                 predicted = torch.max(net(images).data, 1)[1]
                 correct += (predicted == labels).sum().item()
                 total += len(predicted)
@@ -127,14 +127,14 @@ def train_net(
 
 
 def save(path: Path, net: Net) -> None:
-    """Write the weights as the train stage does."""
+    """Write the weights in the format of the stage train."""
     network = Network(params.load(PARAMS, "model", NetworkConfig))
     network.load_state_dict(net.state_dict())
     weights.save(path, network)
 
 
 def accuracy(net: Net, loader: Loader) -> float:
-    """The percentage of all images that `net` classifies as labelled."""
+    """The percentage of all images that `net` classifies correctly."""
     correct = total = 0
     for images, labels in loader:
         predicted = torch.max(net(images).data, 1)[1]
@@ -144,7 +144,7 @@ def accuracy(net: Net, loader: Loader) -> float:
 
 
 def digit_accuracies(net: Net, loader: Loader) -> list[float]:
-    """The same for each digit, but of the first ten images of each batch only, as it was."""
+    """The percentage for each digit, on the first ten images of each batch, as in the notebook."""
     correct, total = [0.0] * 10, [0] * 10
     for images, labels in loader:
         predicted = torch.max(net(images).data, 1)[1]
@@ -156,7 +156,7 @@ def digit_accuracies(net: Net, loader: Loader) -> list[float]:
 
 
 def show(image: Tensor, path: Path) -> None:
-    """Write the picture of a normalised image (3, height, width)."""
+    """Write a normalised image (3, height, width) as a picture."""
     plt.figure()
     plt.imshow((image * STD + MEAN).permute(1, 2, 0).numpy())
     plt.savefig(path)
@@ -164,7 +164,7 @@ def show(image: Tensor, path: Path) -> None:
 
 
 def show_curves(losses: list[float], accuracies: list[float], path: Path) -> None:
-    """Write the picture of the training: loss on the left, accuracy on the right."""
+    """Draw the loss (left) and the accuracy (right) of the training."""
     figure = plt.figure(figsize=figaspect(0.2))
     for place, values, title in ((1, losses, "loss"), (2, accuracies, "accuracy")):
         axes = figure.add_subplot(1, 2, place)

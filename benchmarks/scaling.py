@@ -1,26 +1,26 @@
-"""Measure what more processes bring, by the size of a batch.
+"""Measure how training scales with the number of processes, for several batch sizes.
 
     python -m benchmarks.scaling [--steps N]
 
-Trains as the stage does, with the default network and four shards: in one process, and in
-several that torchrun starts on this host. An epoch is so many times the median step.
+It trains as the stage does, with the default network and four shards: in one process, and in
+several that torchrun starts on this host. The time of an epoch is the median time of a step, times
+the number of steps.
 """
 
 import json
 import math
 import os
-import subprocess
 import sys
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable
 from itertools import pairwise
-from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
+from benchmarks.processes import DATA, ROOT, measure, require_data
 from stages import train
 from stages.common import errors, mnist, params
 from stages.model import numerics
@@ -31,15 +31,17 @@ from tools.markdown import table
 
 Gather = Callable[[ranks.DistributedTeam, Tensor], Tensor]
 
-ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT / "data/MNIST/raw"
+RESULTS = "Results: "  # in front of the line that a worker prints
 BATCHES = 50, 500, 5_000
 SHARDS = 4
 CONTESTANTS = (1, 1), (1, 2), (2, 1), (4, 1)  # ranks, threads of each
 
 
 def timed(gather: Gather, seconds: list[float]) -> Gather:
-    """The same, but it appends how long each call took, the wait for the slowest rank included."""
+    """Return `gather`, but it also appends the seconds of each call to `seconds`.
+
+    A call includes the wait for the slowest rank.
+    """
 
     def timed_gather(team: ranks.DistributedTeam, content: Tensor) -> Tensor:
         start = time.perf_counter()
@@ -51,19 +53,20 @@ def timed(gather: Gather, seconds: list[float]) -> Gather:
 
 
 def main() -> None:
-    """Start the ranks in turn; print the table."""
-    parser = ArgumentParser(description="Measure what more processes bring.")
-    parser.add_argument("--steps", type=int, default=200, help="steps of each size, at most")
-    parser.add_argument("--worker", type=int, help="be one of the ranks, with so many threads")
+    """Train with each number of ranks; print the table."""
+    parser = ArgumentParser(description="Measure how training scales with processes.")
+    parser.add_argument(
+        "--steps", type=int, default=200, help="at most so many steps for each batch size"
+    )
+    parser.add_argument("--worker", type=int, help="run as one of the ranks, with so many threads")
     args = parser.parse_args()
     if args.worker:
         worker(args.worker, args.steps)
         return
-    if not DATA.exists():
-        raise errors.UserError(f"{DATA}: not found; get it with `dvc repro download`")
+    require_data()
     rows = []
     for size, threads in CONTESTANTS:
-        results = measure(size, threads, args.steps)
+        results = train_ranks(size, threads, args.steps)
         for batch, (seconds, share) in zip(BATCHES, results, strict=True):
             numbers = f"{batch:,}", f"{seconds:.2f} s", f"{100 * share:.0f} %"
             rows.append([str(size), str(threads), *numbers])
@@ -71,21 +74,21 @@ def main() -> None:
     print(f"{os.cpu_count()} cores, one host, PyTorch {torch.__version__}, {SHARDS} shards")
 
 
-def measure(size: int, threads: int, steps: int) -> list[tuple[float, float]]:
-    """Seconds an epoch and the share of the gather in them, for each size of a batch. One rank is
-    a plain process."""
+def train_ranks(size: int, threads: int, steps: int) -> list[tuple[float, float]]:
+    """Start `size` ranks, each with so many threads.
+
+    Returns, for each batch size, the seconds an epoch takes and the share of the gather in them.
+    One rank is a plain process; torchrun starts several.
+    """
     launcher = ["torch.distributed.run", f"--nproc-per-node={size}", "-m"] if size > 1 else []
     module = ["-m", *launcher, __spec__.name, f"--worker={threads}", f"--steps={steps}"]
-    process = subprocess.run(
-        [sys.executable, *module], cwd=ROOT, stdout=subprocess.PIPE, text=True, check=False
-    )
-    if process.returncode:
-        raise errors.UserError(f"{size} ranks failed, as shown above")
-    return [(seconds, share) for seconds, share in json.loads(process.stdout.splitlines()[-1])]
+    output = measure([sys.executable, *module], ROOT).output
+    (line,) = [line for line in output.splitlines() if line.startswith(RESULTS)]
+    return [(seconds, share) for seconds, share in json.loads(line.removeprefix(RESULTS))]
 
 
 def worker(threads: int, steps: int) -> None:
-    """Train with each size of a batch; rank 0 prints what `measure` returns."""
+    """Train with each batch size; rank 0 prints what `train_ranks` returns."""
     numerics.pin()
     gathering: list[float] = []
     setattr(ranks.DistributedTeam, "all_gather", timed(ranks.DistributedTeam.all_gather, gathering))  # noqa: B010 - typed so
@@ -109,7 +112,7 @@ def worker(threads: int, steps: int) -> None:
             share = sum(gathering) / (marks[-1] - marks[0])
             results.append((step * math.ceil(len(x) / size), share))
     if team.rank == 0:
-        print(json.dumps(results))
+        print(RESULTS + json.dumps(results))
 
 
 if __name__ == "__main__":

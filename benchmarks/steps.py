@@ -1,13 +1,12 @@
-"""Measure how the time of a training step is divided, and how far it is from its arithmetic.
+"""Measure the parts of a training step, and compare its time with the arithmetic it needs.
 
     python -m benchmarks.steps [--quick]
 
 The steps are those of stages.train, on the real images. A stopwatch measures the functions that a
-step calls. Recipes and numbers of workers take turns, so that a slow moment hits all of them; the
-tables show medians over all steps.
+step calls. Recipes and numbers of workers take turns, so that a slow minute of the machine affects
+all of them. The tables show medians over all steps.
 """
 
-import os
 import time
 from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
@@ -25,8 +24,9 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
+from benchmarks.processes import DATA, ROOT, busy_seconds, percentage, require_data
 from benchmarks.recipes import DEFAULT, SPRINT, Overrides, apply, read
-from benchmarks.speed import DATA, ROOT, busy_seconds
+from benchmarks.report import disturbance
 from stages import train
 from stages.common import errors, mnist, params
 from stages.model import numerics
@@ -35,9 +35,9 @@ from stages.training import augment, step
 from stages.training.step import Examples
 from tools.markdown import table
 
-WARM_UP = 20  # steps at the start of each turn that are not counted
+WARM_UP = 20  # first steps of each turn, which are not counted
 LOAD, FORWARD, BACKWARD, UPDATE = "Load: index, augment", "Forward", "Backward", "Update"
-SHARDS, STEP = "Shards", "Step"  # the whole of shard_sums, and of the step
+SHARDS, STEP = "Shards", "Step"  # all of shard_sums, and the whole step
 
 Times = Sequence[dict[str, float]]  # for each step, the seconds in each of its functions
 P = ParamSpec("P")
@@ -45,14 +45,14 @@ R = TypeVar("R")
 
 
 class Stopwatch:
-    """How long functions take, added up by name over all threads."""
+    """Adds up how long functions take, by name, over all threads."""
 
     def __init__(self) -> None:
-        """Nothing is measured yet."""
+        """Start with no calls."""
         self._calls: list[tuple[str, float]] = []  # `append` is safe between threads
 
     def around(self, name: str, function: Callable[P, R]) -> Callable[P, R]:
-        """The function, measured."""
+        """Return the function; the stopwatch measures each of its calls."""
 
         @wraps(function)
         def measured(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -64,7 +64,7 @@ class Stopwatch:
         return measured
 
     def lap(self) -> dict[str, float]:
-        """The seconds in each function since the lap before."""
+        """The seconds in each function since the last call of `lap`."""
         seconds: dict[str, float] = {}
         for name, duration in self._calls:
             seconds[name] = seconds.get(name, 0) + duration
@@ -73,11 +73,12 @@ class Stopwatch:
 
 
 def main() -> None:
-    """Let recipes and workers take turns; print the parts of a step, and its arithmetic."""
+    """Let recipes and numbers of workers take turns; print the parts of a step."""
     parser = ArgumentParser(description="Measure the parts of a training step.")
     parser.add_argument("--quick", action="store_true", help="few steps: does it work?")
     turns, count = (1, 20) if parser.parse_args().quick else (4, 100)
 
+    require_data()
     start, before = time.perf_counter(), others_seconds()
     numerics.pin()
     config = params.load(ROOT / "params.yaml", "model", NetworkConfig)
@@ -89,8 +90,7 @@ def main() -> None:
     times: dict[tuple[str, int], list[dict[str, float]]] = {contest: [] for contest in contests}
     for recipe, workers in tqdm(turns * contests, leave=False):
         times[recipe, workers] += steps(config, trained[recipe], x, y, workers, count)
-    seconds = (time.perf_counter() - start) * (os.cpu_count() or 1)
-    others = 100 * max(0.0, others_seconds() - before) / seconds
+    others = percentage(others_seconds() - before, time.perf_counter() - start)
 
     one, two = ({name: times[name, workers] for name in trained} for workers in (1, 2))
     batch_size = trained[DEFAULT].batch_size
@@ -98,13 +98,13 @@ def main() -> None:
         f"Medians over {turns * count} steps",
         divided(one, two),
         arithmetic(config, batch_size, one[DEFAULT], two[DEFAULT], fastest(batch_size)),
-        f"Other programs took {others:.0f} % of the CPUs (above 10 %: measure again)",
+        disturbance(others),
         sep="\n\n",
     )
 
 
 def others_seconds() -> float:
-    """CPU time that all programs but this one have used (only differences count)."""
+    """CPU time that all other programs have used, since some time in the past."""
     return busy_seconds() - time.process_time()
 
 
@@ -119,8 +119,12 @@ def load(overrides: Overrides) -> train.TrainParams:
 def steps(
     config: NetworkConfig, p: train.TrainParams, x: Tensor, y: Tensor, workers: int, count: int
 ) -> Times:
-    """Measure `count` steps at the start of a training with images x, (n, 1, 28, 28), and labels
-    y, (n,)."""
+    """Measure the first `count` steps of a training.
+
+    Args:
+        x: images, (n, 1, 28, 28)
+        y: their labels, (n,)
+    """
     torch.manual_seed(p.seed)
     network = Network(config)
     settings = p.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
@@ -150,10 +154,13 @@ def steps(
 
 
 def divided(one: Mapping[str, Times], two: Mapping[str, Times]) -> str:
-    """The table of the parts of a step, for each recipe: with one worker, then what two change.
-    Coordination is what two workers take beyond half the shards' time and the update: handing the
-    shards over, waiting for the slower one, adding them; and a shard takes longer beside another,
-    as both share the memory and Python's lock."""
+    """The table of the parts of a step for each recipe: with one worker, then with two.
+
+    "Coordination" is the time of two workers beyond half the time of the shards and the update:
+    handing over the shards, waiting for the slower one, and adding their gradients. "Shards slowed
+    down" is how much longer a shard takes beside another one, because both share the memory and
+    Python's lock.
+    """
     columns = []
     for recipe, times in one.items():
         step, shards, update = (middle(times, name) for name in (STEP, SHARDS, UPDATE))
@@ -173,13 +180,15 @@ def divided(one: Mapping[str, Times], two: Mapping[str, Times]) -> str:
 
 
 def middle(times: Times, name: str) -> float:
-    """The median over the steps of the seconds in a function."""
+    """The median seconds in a function, over the steps."""
     return median(step[name] for step in times)
 
 
 def arithmetic(config: NetworkConfig, batch_size: int, one: Times, two: Times, rate: float) -> str:
-    """The multiply-adds of a step, the table of how fast they are done, and the least time they
-    could take, at `rate` multiply-adds a second and core."""
+    """The number of multiply-adds, and the table of how fast they are done.
+
+    Its last row is the least time they could take, at `rate` multiply-adds a second and core.
+    """
     forward, backward = multiply_adds(Network(config))
     rows = [
         [label, f"{1000 * seconds:.2f}", f"{batch_size * count / seconds / 1e9:.1f}"]
@@ -193,14 +202,16 @@ def arithmetic(config: NetworkConfig, batch_size: int, one: Times, two: Times, r
     ]
     return (
         f"Multiply-adds an image: {forward + backward:,} (forward {forward:,}, backward"
-        f" {backward:,}). The floor is at the rate of a large convolution.\n\n"
+        f" {backward:,}). The floor is the time at the rate of a large convolution.\n\n"
         + table([f"Batch of {batch_size}", "ms", "GMAC/s"], rows)
     )
 
 
 def multiply_adds(network: Network) -> tuple[int, int]:
-    """How many multiply-adds an image takes, forward and backward: 480,500 and 817,000 by default.
-    PyTorch counts each as two operations."""
+    """The multiply-adds of one image, forward and backward: 480,500 and 817,000 by default.
+
+    PyTorch counts each as two operations.
+    """
     with FlopCounterMode(display=False) as forward:
         total = network(torch.zeros(1, 1, mnist.SIZE, mnist.SIZE)).sum()
     with FlopCounterMode(display=False) as backward:
@@ -209,8 +220,7 @@ def multiply_adds(network: Network) -> tuple[int, int]:
 
 
 def fastest(batch_size: int) -> float:
-    """Multiply-adds a second of one core in a convolution large enough to keep it busy, with the
-    settings of the pipeline."""
+    """Multiply-adds a second of one core in a large convolution, with the pipeline's settings."""
     channels, side, repeats = 64, 24, 20
     layer = nn.Conv2d(channels, channels, 3, padding=1, bias=False).requires_grad_(False)
     layer.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

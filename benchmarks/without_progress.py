@@ -1,4 +1,4 @@
-"""stages.train without the progress that it keeps for the next run, to measure its price.
+"""Run stages.train, but keep no progress on disk. This shows what keeping it costs.
 
 python -m benchmarks.without_progress takes the arguments of python -m stages.train.
 """
@@ -13,21 +13,21 @@ from stages.common import errors
 from stages.training import progress
 
 
-class Nothing:
-    """Keeps nothing, and has nothing from earlier runs."""
+class NoProgress:
+    """Stands in for the progress on disk: it is empty and stays empty."""
 
     epochs: tuple[progress.Tensors, ...] = ()
 
     def append(self, tensors: progress.Tensors) -> None:
-        """Forget them."""
+        """Do nothing."""
 
 
 @contextmanager
-def nothing(_folder: Path, _run: dict[str, Any]) -> Iterator[Nothing]:
-    """In the place of `progress.kept`."""
-    yield Nothing()
+def no_progress(_folder: Path, _run: dict[str, Any]) -> Iterator[NoProgress]:
+    """Takes the place of `progress.kept`."""
+    yield NoProgress()
 
 
 if __name__ == "__main__":
-    progress.kept = nothing  # type: ignore[assignment]
+    progress.kept = no_progress  # type: ignore[assignment]
     errors.run(train.main)

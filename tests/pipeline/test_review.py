@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.support.project import Project
 
 TREE = "https://git.example.com/team/mnist/blob/1234abc"
@@ -16,6 +18,7 @@ def test_a_stale_lock_fails_until_the_files_that_the_report_names_are_committed(
 
     process = project.run(".ci/review", "main", "review")
     assert process.returncode == 1
+    assert process.stdout.endswith("\nThe report is in review/report.md\n")
     report = (project.folder / "review" / "report.md").read_text()
     assert report.startswith("**Stale:**")
     for name in ("dvc.lock", "metrics/metrics.json", "metrics/predictions.csv"):
@@ -23,17 +26,35 @@ def test_a_stale_lock_fails_until_the_files_that_the_report_names_are_committed(
     assert "Worse:" in report
 
     project("git", "commit", "--quiet", "--all", "--message=What dvc repro changed")
-    project(".ci/review", "HEAD~2", "review", TREE)
+    output = project(".ci/review", "HEAD~2", "review", TREE)
+    assert output.endswith("\nThe report is in review/report.md\n")
     report = (project.folder / "review" / "report.md").read_text()
     assert "Worse:" in report
     assert "train.lr" in report
     assert f"[mistakes]({TREE}/metrics/plots/mistakes.png)" in report
     assert list(Path(project.folder, "review").glob("*.png"))
+    assert project("git", "status", "--short") == ""
 
 
-def test_a_pipeline_that_fails_ends_the_review(project: Project) -> None:
-    project.set_param("train", "lr", -1)
-    process = project.run(".ci/review", "main", "review")
+@pytest.mark.parametrize(
+    ("lr", "base", "reason"),
+    [(-1, "main", "train.lr: must be greater than 0"), (0.05, "nowhere", "nowhere")],
+)
+def test_a_failure_ends_the_review_without_a_report(
+    project: Project, lr: float, base: str, reason: str
+) -> None:
+    report = project.folder / "review" / "report.md"
+    report.parent.mkdir()
+    report.write_text("that of an earlier run")
+    project.set_param("train", "lr", lr)
+    process = project.run(".ci/review", base, "review")
     assert process.returncode != 0
-    assert "train.lr: must be greater than 0" in process.stdout
-    assert not (project.folder / "review" / "report.md").exists()
+    assert reason in process.stdout
+    assert process.stdout.endswith("There is no report, because the last command above failed\n")
+    assert not report.exists()
+
+
+def test_missing_arguments_are_named(project: Project) -> None:
+    process = project.run(".ci/review", "main")
+    assert process.returncode == 2
+    assert process.stdout.startswith("usage: .ci/review BASE FOLDER [URL]")

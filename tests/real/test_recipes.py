@@ -5,13 +5,12 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.support.project import ENVIRONMENT, copy_tracked_files
+from tests.support.project import ENVIRONMENT, copy_tracked_files, make_command
 from tests.support.real import DATA
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
@@ -19,10 +18,8 @@ pytestmark = [pytest.mark.real, pytest.mark.slow]
 
 def make(clone: Path, target: str) -> subprocess.Popen[str]:
     """Start a target, with the environment of this test."""
-    venv = Path(sys.prefix)
-    command = ["make", f"--old-file={venv}/.run", f"VENV={venv}", target]
     return subprocess.Popen(
-        command,
+        make_command(target),
         cwd=clone,
         env=ENVIRONMENT | {"MNIST_DIR": str(DATA)},
         stdout=subprocess.PIPE,

@@ -56,6 +56,10 @@ class Project:
         assert process.returncode == 0, process.stdout
         return process.stdout
 
+    def make(self, *targets: str) -> str:
+        """Run targets of the Makefile, with the environment of this test; their output."""
+        return self(*make_command(*targets))
+
     def repro(self) -> list[str]:
         """`dvc repro`; the names of the stages that ran."""
         output = self("dvc", "repro")
@@ -97,6 +101,12 @@ class Project:
         content = yaml.load(path)
         content[group][key] = value
         yaml.dump(content, path)
+
+
+def make_command(*arguments: str) -> list[str]:
+    """The command `make`, with the environment of this test, which it takes as installed."""
+    venv = Path(sys.prefix)
+    return ["make", f"--old-file={venv}/.run", f"VENV={venv}", *arguments]
 
 
 def copy_tracked_files(target: Path) -> None:

@@ -1,13 +1,15 @@
+import re
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
-from benchmarks import recipes, speed, steps
+from benchmarks import recipes, report, speed, steps
+from benchmarks.processes import Run
 from stages.common import params
+from stages.common.errors import UserError
 from stages.model.network import Network, NetworkConfig
-from stages.train import TrainParams
-from tests.support.runner import ROOT
+from tests.support.runner import GROUPS, ROOT
 
 DEFAULT = params.load(ROOT / "params.yaml", "model", NetworkConfig)
 
@@ -23,25 +25,74 @@ def test_a_recipe_changes_its_keys_and_nothing_else(tmp_path: Path) -> None:
     assert yaml.load(target) == expected
 
 
-def test_the_recipes_of_the_makefile_are_options_that_train_accepts(tmp_path: Path) -> None:
+def keys(group: dict[str, object], prefix: str = "") -> set[str]:
+    """The dotted names of all values in a group of params.yaml."""
+    names: set[str] = set()
+    for name, value in group.items():
+        names |= keys(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name}
+    return names
+
+
+@pytest.mark.parametrize("recipe", recipes.read())
+def test_a_recipe_has_keys_of_params_yaml_with_allowed_values(recipe: str, tmp_path: Path) -> None:
+    overrides = recipes.read()[recipe]
+    known = keys(YAML(typ="safe").load(ROOT / "params.yaml"))
+    assert set(overrides) <= known
+    recipes.apply(overrides, ROOT / "params.yaml", tmp_path / "params.yaml")
+    for group, model in GROUPS.items():
+        params.load(tmp_path / "params.yaml", group, model)
+
+
+def test_the_recipes_are_the_default_and_the_files() -> None:
+    assert list(recipes.read()) == ["default", "sprint", "tuned"]
     assert recipes.read()["sprint"]["train.nesterov"] == "true"
-    for overrides in recipes.read().values():
-        recipes.apply(overrides, ROOT / "params.yaml", tmp_path / "params.yaml")
-        params.load(tmp_path / "params.yaml", "train", TrainParams)
 
 
-def test_a_recipe_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(ValueError, match="SLOW"):
-        recipes.parse("SLOWER = -S train.epochs=20\n", "SLOW")
+def test_comments_and_blank_lines_are_no_part_of_a_recipe(tmp_path: Path) -> None:
+    (tmp_path / "slow").write_text("# train.lr=1\n\ntrain.lr=5e-4\ntrain.augment.shear=10\n")
+    assert recipes.parse(tmp_path / "slow") == {"train.lr": "5e-4", "train.augment.shear": "10"}
 
 
-def test_continued_lines_belong_to_a_recipe_and_the_next_variable_does_not() -> None:
-    makefile = "A = -S x=1 \\\n    -S y.z=5e-4\nB = -S w=2\n"
-    assert recipes.parse(makefile, "A") == {"x": "1", "y.z": "5e-4"}
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("train.lr", "line 2: must be key=value, without spaces: 'train.lr'"),
+        ("train.lr = 1", "line 2: must be key=value"),
+        ("-S train.lr=1", "line 2: must be key=value"),
+        ("train.lr=$(date)", "line 2: must be key=value"),
+        ("train.lr=*", "line 2: must be key=value"),
+        ("train.epochs=3", "line 2: train.epochs is there twice; keep one"),
+    ],
+)
+def test_a_wrong_line_in_a_recipe_is_named(line: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "slow").write_text(f"train.epochs=20\n{line}\n")
+    with pytest.raises(UserError, match=re.escape(f"{tmp_path / 'slow'}: {message}")):
+        recipes.parse(tmp_path / "slow")
 
 
-def run(start: float, ends: list[float]) -> speed.Run:
-    return speed.Run("", start, ends[-1], 0, 0, ends)
+def run(start: float, ends: list[float]) -> Run:
+    return Run("", start, ends[-1], 0, 0, ends)
+
+
+def test_a_goal_is_met_at_its_bound_and_not_beyond() -> None:
+    table = report.goals(
+        [
+            report.Goal("fast", [1, 2, 3], "s", "most", 2),
+            report.Goal("faster", [1, 2.1, 3], "s", "most", 2),
+            report.Goal("small", [700, 710], "MB", "least", 705),
+            report.Goal("smaller", [700, 708], "MB", "least", 705),
+        ]
+    )
+    assert (
+        table
+        == """\
+| Goal    | Median | Least - greatest |          Wanted | Met |
+| ------- | -----: | ---------------: | --------------: | --: |
+| fast    | 2.00 s |      1.00 - 3.00 |     at most 2 s | yes |
+| faster  | 2.10 s |      1.00 - 3.00 |     at most 2 s |  no |
+| small   | 705 MB |        700 - 710 | at least 705 MB | yes |
+| smaller | 704 MB |        700 - 708 | at least 705 MB |  no |"""
+    )
 
 
 def test_a_curve_has_the_median_time_of_each_epoch() -> None:
@@ -53,7 +104,7 @@ def test_a_curve_has_the_median_time_of_each_epoch() -> None:
 
 def test_training_counts_the_first_epoch_like_the_others_and_ratios_stay_in_a_repeat() -> None:
     fast, slow = [run(0, [9, 10]), run(0, [9, 11])], [run(0, [9, 13]), run(0, [9, 17])]
-    assert speed.ratios({"a": slow, "b": fast}, speed.Run.training, "a", "b") == [4, 4]
+    assert speed.ratios({"a": slow, "b": fast}, Run.training, "a", "b") == [4, 4]
 
 
 def test_multiply_adds_of_the_default_network() -> None:

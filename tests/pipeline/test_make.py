@@ -1,0 +1,51 @@
+"""`make` on tiny data: the recipes as experiments, and running all again."""
+
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from benchmarks import recipes
+from tests.support.project import Project, make_command
+
+
+@pytest.mark.parametrize("recipe", ["sprint", "tuned"])
+def test_a_recipe_is_an_experiment_with_the_overrides_that_the_benchmarks_read(
+    recipe: str, project: Project, tmp_path: Path
+) -> None:
+    project.make(recipe)
+    (reference,) = project(
+        "git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{recipe}"
+    ).splitlines()
+    expected = tmp_path / "expected.yaml"
+    recipes.apply(recipes.read()[recipe], project.folder / "params.yaml", expected)
+    yaml = YAML(typ="safe")
+    assert yaml.load(project("git", "show", f"{reference}:params.yaml")) == yaml.load(expected)
+    assert project("git", "status", "--short") == ""
+    project.make(recipe)  # replaces the experiment
+
+
+@pytest.mark.parametrize("recipe", ["sprint", "tuned"])
+def test_a_recipe_shows_the_command_that_make_runs(recipe: str, project: Project) -> None:
+    command = project(*make_command("--dry-run", recipe)).splitlines()[-1]
+    assert command.startswith(f"dvc exp run --temp -n {recipe} ")
+    assert f"#     {command}\n" in (project.folder / "recipes" / recipe).read_text()
+
+
+def test_clean_and_rerun_start_from_nothing(project: Project) -> None:
+    for name in (".venv", ".ruff_cache", "stages/__pycache__"):
+        (project.folder / name).mkdir(exist_ok=True)
+        (project.folder / name / "file").touch()
+    output = project.make("clean", "rerun")
+    assert not list(project.folder.glob(".venv")) + list(project.folder.glob(".ruff_cache"))
+    stages = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
+    assert stages == ["download", "train", "evaluate", "plot"]
+    assert project("git", "status", "--short") == ""
+
+
+def test_help_lists_every_target_for_people(project: Project) -> None:
+    makefile = (project.folder / "Makefile").read_text()
+    (phony,) = [line for line in makefile.splitlines() if line.startswith(".PHONY:")]
+    lines = project("make", "help").splitlines()
+    assert [line.split()[0] for line in lines] == phony.split()[1:]
+    assert all(len(line) <= 100 for line in lines)
