@@ -9,7 +9,7 @@ from benchmarks.processes import Run
 from stages.common import params
 from stages.common.errors import UserError
 from stages.model.network import Network, NetworkConfig
-from tests.support.runner import GROUPS, ROOT
+from tests.support.runner import GROUPS, ROOT, STAGES, digests, python
 
 DEFAULT = params.load(ROOT / "params.yaml", "model", NetworkConfig)
 
@@ -119,3 +119,13 @@ def test_a_stopwatch_adds_up_calls_by_name() -> None:
     assert list(lap) == ["square"]
     assert lap["square"] > 0
     assert watch.lap() == {}
+
+
+def test_training_without_progress_keeps_none_and_gives_the_same_weights(
+    trained: Path, workspace: Path
+) -> None:
+    _python, _m, _module, *arguments = STAGES["train"]["cmd"].split()
+    process = python("-m", "benchmarks.without_progress", *arguments, folder=workspace)
+    assert process.returncode == 0, process.stderr
+    assert digests(workspace / "models") == digests(trained / "models")
+    assert not (workspace / ".progress").exists()
