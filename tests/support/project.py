@@ -109,14 +109,18 @@ def make_command(*arguments: str) -> list[str]:
     return ["make", f"--old-file={venv}/.run", f"VENV={venv}", *arguments]
 
 
-def copy_tracked_files(target: Path) -> None:
+def tracked_files() -> list[str]:
     """The working tree as `git add --all` would see it, so that tests run on what is there."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout
-    for name in filter(None, listed.decode().split("\0")):
-        if (ROOT / name).is_file():
-            (target / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT / name, target / name)
+    return [name for name in listed.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+def copy_tracked_files(target: Path) -> None:
+    """Copy them to a folder, which is made if it is not there."""
+    for name in tracked_files():
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, target / name)
 
 
 def wait_for(process: subprocess.Popen[str], text: str) -> None:
