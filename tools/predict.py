@@ -2,7 +2,8 @@
 
 Reads pictures (PNG, JPEG or WebP: files, folders, or standard input as `-`) and the weights, of
 the workspace or of any revision. Prints a row for each picture: the digit, how sure the network
-is, and the digit that it holds for the next most probable.
+is, and the second most probable digit. Says on standard error which pictures look like more than
+one digit (they get a row all the same), and which could not be read.
 
     python -m tools.predict seven.png scans/ [--json] [--show DIR] [--rev v1.0.0]
 """
@@ -43,6 +44,7 @@ class Guess(NamedTuple):
     confidence: float  # the probability that the network gives this digit
     runner_up: int
     runner_up_confidence: float
+    several: bool  # the picture looks like more than one digit; the network knows only one
 
 
 def main() -> None:
@@ -51,19 +53,27 @@ def main() -> None:
     numerics.pin()
     network = load_revision(args.model, args.rev) if args.rev else weights.load(args.model)
 
-    names, images, failed = [], [], False
-    for name in list_pictures(args.pictures):
+    pictures, skipped = list_pictures(args.pictures)
+    for folder, n in skipped.items():
+        complain(folder, f"{n:,} file{'s' * (n > 1)} skipped, not PNG, JPEG or WebP")
+    names, images, several, failed = [], [], [], False
+    for name in pictures:
         try:
-            images.append(prepare(decode(read(name))))
-            names.append(name)
+            image, more = prepare(decode(read(name)))
         except UserError as error:
-            print(f"{printable(name)}: {error}", file=sys.stderr)
+            complain(name, str(error))
             failed = True
+            continue
+        if more:
+            complain(name, "looks like more than one digit; crop it to one")
+        names.append(name)
+        images.append(image)
+        several.append(more)
 
     guesses: list[Guess] = []
     if images:
         with numerics.pool(args.workers) as pool:
-            guesses = rank(names, classify(network, np.stack(images), BATCH, pool))
+            guesses = rank(names, several, classify(network, np.stack(images), BATCH, pool))
     if args.show:
         save_pictures(args.show, images, guesses)
     if args.json:
@@ -92,7 +102,7 @@ def load_revision(path: Path, rev: str) -> Network:
     Raises:
         UserError: git does not know the revision, or DVC cannot get the weights.
     """
-    import dvc.api  # noqa: PLC0415 - a second, which only this option is to cost
+    import dvc.api  # noqa: PLC0415 - it takes a second; only --rev needs it
     from dvc.exceptions import DvcException, PathMissingError  # noqa: PLC0415
 
     try:
@@ -110,22 +120,27 @@ def load_revision(path: Path, rev: str) -> Network:
         return weights.load(copy)
 
 
-def list_pictures(names: Sequence[str]) -> list[str]:
+def list_pictures(names: Sequence[str]) -> tuple[list[str], dict[str, int]]:
     """The names, with each folder replaced by the pictures in it and in its folders, in order.
+    And for each folder that holds other files, how many; hidden files do not count.
 
     Raises:
         UserError: a folder holds no picture.
     """
-    pictures = []
+    pictures, skipped = [], {}
     for name in names:
         if not Path(name).is_dir():
             pictures.append(name)
             continue
-        found = [path for path in sorted(Path(name).rglob("*")) if path.suffix.lower() in SUFFIXES]
+        inside = [path for path in sorted(Path(name).rglob("*")) if not path.is_dir()]
+        found = [path for path in inside if path.suffix.lower() in SUFFIXES]
         if not found:
             raise UserError(f"{name}: holds no picture ({', '.join(sorted(SUFFIXES))})")
         pictures += map(str, found)
-    return pictures
+        visible = [path for path in inside if not path.name.startswith(".")]
+        if others := set(visible) - set(found):
+            skipped[name] = len(others)
+    return pictures, skipped
 
 
 def read(name: str) -> bytes:
@@ -152,11 +167,11 @@ def decode(content: bytes) -> Image.Image:
     or an eighth of its size, which is quicker.
 
     Raises:
-        UserError: it is none, is damaged, or has too many pixels.
+        UserError: it is not a picture, is damaged, or has too many pixels.
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of damage that does not matter
+            warnings.simplefilter("ignore")  # damage that does not matter
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(content), formats=FORMATS)
             picture.draft(None, (2 * LARGEST, 2 * LARGEST))
@@ -169,15 +184,14 @@ def decode(content: bytes) -> Image.Image:
         raise UserError(f"damaged: {error}") from None
 
 
-def rank(names: Sequence[str], outputs: LogProbabilities) -> list[Guess]:
+def rank(names: Sequence[str], several: Sequence[bool], outputs: LogProbabilities) -> list[Guess]:
     """The two most probable digits of each picture, from the network's outputs (n, 10)."""
     order = np.argsort(-outputs, axis=1, kind="stable")[:, :2]  # (n, 2)
     confidence = np.exp(np.take_along_axis(outputs, order, axis=1).astype(np.float64)).round(6)
+    columns = (names, *order.T.tolist(), *confidence.T.tolist(), several)
     return [
-        Guess(name, digit, sure, runner_up, less_sure)
-        for name, (digit, runner_up), (sure, less_sure) in zip(
-            names, order.tolist(), confidence.tolist(), strict=True
-        )
+        Guess(name, digit, sure, runner_up, less_sure, more)
+        for name, digit, runner_up, sure, less_sure, more in zip(*columns, strict=True)
     ]
 
 
@@ -199,8 +213,13 @@ def as_json(guesses: Sequence[Guess]) -> str:
     return json.dumps([guess._asdict() for guess in guesses], indent=2)
 
 
+def complain(name: str, problem: str) -> None:
+    """Say on standard error what is wrong with a picture or a folder."""
+    print(f"{printable(name)}: {problem}", file=sys.stderr)
+
+
 def printable(name: str) -> str:
-    """The name, quoted if it holds what a terminal would not show or would obey."""
+    """The name; quoted and escaped if it holds characters that could control a terminal."""
     return name if name.isprintable() else ascii(name)
 
 

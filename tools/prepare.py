@@ -1,10 +1,14 @@
-"""Make of any picture of a digit what MNIST would have made of it: 28x28 pixels, ink on black.
+"""Make a 28x28 image of any picture of a digit, as MNIST's authors made theirs.
 
 MNIST's digits were scaled to fit into 20x20 pixels, keeping their shape, with grey edges where a
 pixel is partly ink, and placed so that their centre of mass is the centre of 28x28 pixels.
-Source: LeCun, Cortes and Burges, "The MNIST database". Where that leaves a choice (what is ink?),
-training images decided: docs/decisions/0008-any-picture.md.
+Source: LeCun, Cortes and Burges, "The MNIST database". What is ink, and what is more than one
+digit, was chosen on training images: docs/decisions/0008-any-picture.md.
 """
+
+import math
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,27 +19,42 @@ from stages.common.errors import UserError
 from stages.common.mnist import SIZE
 
 Grey = npt.NDArray[np.uint8]  # (height, width): 0 is ground, 255 is ink
+Box = tuple[slice, ...]  # rows, columns
 
 LARGEST = 1000  # pixels: a larger picture is made this small, by averages
 FAINTEST = 25  # of 255: with less contrast than this, nothing is drawn
 LEAST = 1 / 3  # of the greatest contrast: a lower threshold could lie in the noise of the ground
 EDGE = (0.75, 1.25)  # of the threshold: up to the first is ground, from the second on is ink
-SPECK = 0.05  # of the largest part's area: what is smaller is dust
+SPECK = 0.05  # of the largest part's area: smaller parts are dust
+HIGH = 0.5  # of the highest part's height: lower parts are pieces of a digit, as the bar of a 5
+MIDDLE = (0.25, 0.75)  # of a part's width: where two digits side by side do not overlap
 BOX = 20  # pixels: the longer side of a digit in MNIST
 
 
-def prepare(picture: Image.Image) -> Grey:
-    """What the network is to see, (28, 28). A grey picture of 28x28 pixels on black is as MNIST's
-    are, and is taken as it is.
+class Prepared(NamedTuple):
+    """What `prepare` makes of a picture."""
+
+    image: Grey  # (28, 28)
+    several: bool  # it looks like more than one digit
+
+
+def prepare(picture: Image.Image) -> Prepared:
+    """The image for the network, and whether the picture looks like more than one digit. A grey
+    picture of 28x28 pixels on black is taken as it is, since MNIST's images are such pictures.
 
     Raises:
         UserError: nothing is drawn.
     """
     picture = flatten(picture)
+    drawn, boxes = clean(ink(contrast(picture)))
+    image = np.asarray(picture.getchannel("R")) if is_like_mnist(picture) else centre(fit(drawn))
+    return Prepared(image, are_several(boxes))
+
+
+def is_like_mnist(picture: Image.Image) -> bool:
+    """Whether the picture (RGB) has 28x28 pixels, no colours, and a black ground."""
     red, green, blue = picture.split()
-    if picture.size == (SIZE, SIZE) and red == green == blue and ground(picture) == (0, 0, 0):
-        return np.asarray(red)
-    return centre(fit(clean(ink(contrast(picture)))))
+    return picture.size == (SIZE, SIZE) and red == green == blue and ground(picture) == (0, 0, 0)
 
 
 def flatten(picture: Image.Image) -> Image.Image:
@@ -49,7 +68,7 @@ def flatten(picture: Image.Image) -> Image.Image:
         return picture
     papers = [Image.new("RGBA", picture.size, colour) for colour in ("white", "black")]
     flat = [Image.alpha_composite(paper, picture).convert("RGB") for paper in papers]
-    return max(flat, key=lambda page: contrast(page).max())
+    return max(flat, key=lambda page: greatest(contrast(page)))
 
 
 def ground(picture: Image.Image) -> tuple[int, ...]:
@@ -59,47 +78,67 @@ def ground(picture: Image.Image) -> tuple[int, ...]:
     return tuple(np.median(np.concatenate(edges), axis=0).astype(int).tolist())
 
 
-def contrast(picture: Image.Image) -> Grey:
-    """How far each pixel is from the ground, in the colour where it is farthest. Light on dark
-    and dark on light are then the same."""
+def contrast(picture: Image.Image) -> Image.Image:
+    """How far each pixel is from the ground, in the colour where it is farthest: 0 to 255. Light
+    on dark and dark on light are then the same."""
     paper = Image.new("RGB", picture.size, ground(picture))
     red, green, blue = ImageChops.difference(picture, paper).split()
-    return np.asarray(ImageChops.lighter(red, ImageChops.lighter(green, blue)))
+    return ImageChops.lighter(red, ImageChops.lighter(green, blue))
 
 
-def ink(distance: Grey) -> Grey:
+def greatest(distances: Image.Image) -> int:
+    """The greatest of the distances, 0 to 255."""
+    return int(np.asarray(distances).max())
+
+
+def ink(distances: Image.Image) -> Grey:
     """The ink in each pixel, from its contrast: none below a threshold, full above, and a short
     ramp between, which keeps the grey edges of a small picture.
 
     Raises:
         UserError: nothing is drawn.
     """
-    greatest = int(distance.max())
-    if greatest < FAINTEST:
+    most = greatest(distances)
+    if most < FAINTEST:
         raise UserError("nothing is drawn on it")
-    threshold = max(otsu(distance), LEAST * greatest)
+    threshold = max(otsu(distances.histogram()), LEAST * most)
     low, high = EDGE
     share = (np.arange(256) / threshold - low) / (high - low)
-    return (255 * share.clip(0, 1)).round().astype(np.uint8)[distance]
+    ramp = (255 * share.clip(0, 1)).round().astype(np.uint8)
+    return np.asarray(distances.point(ramp.tolist()))
 
 
-def otsu(values: Grey) -> int:
-    """The threshold that cuts the values into two groups whose means differ most, for their sizes.
+def otsu(histogram: Sequence[int]) -> int:
+    """The threshold that cuts values into two groups whose means differ most, for their sizes.
+    `histogram` says how many values are 0, 1, ... 255.
     Source: Otsu, "A threshold selection method from gray-level histograms", 1979."""
-    histogram = np.bincount(values.ravel(), minlength=256)
-    below = histogram.cumsum()[:-1]  # how many values are at most 0, 1, ... 254
-    total = (histogram * np.arange(256)).cumsum()
-    mean = total[-1] / values.size
-    between = (mean * below - total[:-1]) ** 2 / (below * (values.size - below)).clip(1)
+    n = sum(histogram)
+    below = np.cumsum(histogram)[:-1]  # how many values are at most 0, 1, ... 254
+    total = np.cumsum(histogram * np.arange(256))
+    mean = total[-1] / n
+    between = (mean * below - total[:-1]) ** 2 / (below * (n - below)).clip(1)
     return int(between.argmax())
 
 
-def clean(drawn: Grey) -> Grey:
-    """The ink without dust: without the small parts (a part is connected, corners count)."""
-    parts, _ = ndimage.label(drawn, structure=np.ones((3, 3)))
+def clean(drawn: Grey) -> tuple[Grey, list[Box]]:
+    """The ink without dust, and the box around each part of it. A part is connected ink (pixels
+    that touch at a corner are connected); dust is parts that are small beside the largest."""
+    parts, _ = ndimage.label(drawn, structure=np.ones((3, 3)))  # 0 is the ground
     area = np.bincount(parts.ravel())
-    area[0] = 0  # this is the ground
-    return np.where((area >= SPECK * area.max())[parts], drawn, 0).astype(np.uint8)
+    area[0] = 0
+    large = area >= SPECK * area.max()
+    boxes = [box for box, kept in zip(ndimage.find_objects(parts), large[1:], strict=True) if kept]
+    return drawn * large.take(parts), boxes
+
+
+def are_several(boxes: Sequence[Box]) -> bool:
+    """Whether parts stand side by side as digits do: both are high, and the middle halves of
+    their widths do not overlap. Digits that touch are one part, and are not told apart."""
+    spans = [(rows.stop - rows.start, columns.start, columns.stop) for rows, columns in boxes]
+    height, left, right = np.array(spans).T
+    high = height >= HIGH * height.max()
+    start, end = (left + share * (right - left) for share in MIDDLE)
+    return bool(start[high].max() >= end[high].min())
 
 
 def fit(drawn: Grey) -> Grey:
@@ -109,7 +148,7 @@ def fit(drawn: Grey) -> Grey:
     box = picture.getbbox() or (0, 0, *picture.size)
     width, height = box[2] - box[0], box[3] - box[1]
     scale = BOX / max(width, height)
-    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    size = (max(1, nearest(width * scale)), max(1, nearest(height * scale)))
     digit = np.asarray(picture.resize(size, Image.Resampling.BOX, box), np.float64)
     darkened: Grey = (digit * 255 / digit.max()).round().astype(np.uint8)
     return darkened
@@ -119,9 +158,14 @@ def centre(digit: Grey) -> Grey:
     """The digit on 28x28 pixels, its centre of mass at pixel 14 both ways, where it is in MNIST
     (measured: 14 and half a pixel more or less, counted from 0)."""
     top, left = (
-        min(max(0, round(SIZE / 2 - mass)), SIZE - length)
+        min(max(0, nearest(SIZE / 2 - mass)), SIZE - length)
         for mass, length in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)
     )
     field = np.zeros((SIZE, SIZE), np.uint8)
     field[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
     return field
+
+
+def nearest(number: float) -> int:
+    """The nearest whole number. Halves go up, as in prepare.js; Python's `round` takes the even."""
+    return math.floor(number + 0.5)

@@ -5,17 +5,20 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect
 
 from stages.common import mnist
 from stages.model.network import Network, NetworkConfig
-from tests.support import browser, tiny
+from tests.support import browser, pictures, tiny
 from tests.support.project import Project
 from tools.page import content, revision
 from tools.page.__main__ import SCRIPTS
+from tools.prepare import Grey, prepare
 
 # Text that would run, were it not escaped.
 HOSTILE = "</script><script>hacked = 1</script><img src=x onerror='hacked = 1'>\"'&"
@@ -129,6 +132,41 @@ def test_a_stroke_is_classified_while_it_is_drawn(page: Page) -> None:
 
 
 @needs_chromium
+def test_more_than_one_digit_is_said_and_classified_all_the_same(page: Page) -> None:
+    browser.draw(page, 4, 2)
+    expect(page.locator("#several")).to_have_text("This looks like more than one digit. Draw one.")
+    expect(page.locator("#digit")).to_have_text(re.compile("[0-9]"))
+    browser.draw(page, 4)
+    expect(page.locator("#several")).to_be_empty()
+
+
+@needs_chromium
+def test_a_drawing_is_prepared_as_tools_predict_prepares_a_picture_of_it(page: Page) -> None:
+    random = np.random.default_rng(4)
+    answers = []
+    for parts in range(60):
+        drawing = blobs(random, parts % 5 + 1)
+        expected = prepare(Image.fromarray(drawing))
+        image, several = browser.prepare(page, drawing)
+        difference = pictures.difference(255 * image, expected.image)
+        assert difference.max() < 20
+        assert difference.mean() < 1
+        assert several == expected.several
+        answers.append(several)
+    assert 15 < sum(answers) < 45
+
+
+def blobs(random: np.random.Generator, n: int) -> Grey:
+    """Ink (255) of `n` ellipses that may touch, some as small as dust."""
+    picture = Image.new("L", (560, 560))
+    for _ in range(n):
+        left, top = random.integers(10, (200, 390))
+        width, height = random.integers(10, 160, 2)
+        ImageDraw.Draw(picture).ellipse((left, top, left + width, top + height), fill=255)
+    return np.asarray(picture)
+
+
+@needs_chromium
 def test_undo_takes_a_stroke_and_clear_takes_all(page: Page) -> None:
     browser.draw(page, 4)  # two strokes
     browser.settle(page)
@@ -218,8 +256,8 @@ def test_the_policy_refuses_connections_and_other_scripts(
 def test_text_from_the_project_does_not_run(chromium: Browser, project: Project) -> None:
     project("git", "switch", "--quiet", "--create", "<script>hacked=1</script>")
     project.set_param("train", HOSTILE, HOSTILE)
-    pictures = project.folder / "metrics/plots"
-    shutil.copy(pictures / "samples.png", pictures / "<img src=x onerror=hacked=1>.png")
+    plots = project.folder / "metrics/plots"
+    shutil.copy(plots / "samples.png", plots / "<img src=x onerror=hacked=1>.png")
     project("git", "commit", "--quiet", "--all", "--message", HOSTILE)
     with browser.opened(chromium, write(project)) as page:
         assert page.evaluate("typeof hacked") == "undefined"

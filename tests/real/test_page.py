@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from stages.common import mnist
-from tests.support import browser
+from tests.support import browser, pictures
 from tools.page import __main__ as tool
 from tools.page import content
 from tools.prepare import prepare
@@ -69,17 +69,20 @@ def test_drawn_digits_are_read(page: Page) -> None:
     assert sum(np.equal(read, range(10))) >= 9
 
 
-def test_a_drawing_is_prepared_as_its_picture_is(page: Page) -> None:
+@pytest.mark.parametrize("digits", [*((digit,) for digit in range(10)), (4, 2), (1, 0), (5, 5, 5)])
+def test_a_drawing_is_prepared_as_its_picture_is(page: Page, digits: tuple[int, ...]) -> None:
     """The page and `tools.predict` see the same, but for how they round."""
-    for digit in range(10):
-        browser.draw(page, digit)
-        browser.settle(page)
-        address, image = page.evaluate("[pad.toDataURL(), [...readDigit().image]]")
-        with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
-            expected = prepare(picture).astype(float)
-        difference = abs(255 * np.reshape(image, (28, 28)) - expected)
-        assert difference.max() < 10
-        assert difference.mean() < 0.1
+    browser.draw(page, *digits)
+    browser.settle(page)
+    address, image, several = page.evaluate(
+        "[pad.toDataURL(), [...readDigit().image], readDigit().several]"
+    )
+    with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
+        expected = prepare(picture)
+    difference = pictures.difference(255 * np.reshape(image, (28, 28)), expected.image)
+    assert difference.max() < 10
+    assert difference.mean() < 0.1
+    assert several == expected.several == (len(digits) > 1)
 
 
 def test_a_cell_of_the_matrix_opens_the_images_behind_it(page: Page) -> None:

@@ -17,8 +17,9 @@ from stages.common import mnist
 from stages.model import numerics
 from stages.model.network import Network
 from tests.support import pictures
-from tests.support.real import MODEL
+from tests.support.real import DATA, MODEL
 from tools import predict
+from tools.prepare import Grey, prepare
 
 pytestmark = pytest.mark.real
 
@@ -56,11 +57,11 @@ def test_1000_files_are_classified_in_seconds(
     random = np.random.default_rng(7)
     for index, image in enumerate(images[:1000]):
         pixels = pictures.coloured(image, random)
-        pictures.picture(pixels).save(tmp_path / f"{index:04}.jpg")
+        Image.fromarray(pixels).save(tmp_path / f"{index:04}.jpg")
     start = time.perf_counter()
     seen = predicted(tmp_path, capsys=capsys)
     with capsys.disabled():
-        print(f"\n1,000 JPEG files of 280x280 pixels: {time.perf_counter() - start:.1f} s")
+        print(f"\n1,000 JPEG files of 140x140 pixels: {time.perf_counter() - start:.1f} s")
     assert (seen["digit"] == predictions["label"][:1000]).mean() >= 0.97
 
 
@@ -81,6 +82,33 @@ def test_at_least_97_percent_are_right_whatever_the_picture_is_like(
     with capsys.disabled():
         print(f"\n{'the 10,000 test images':28} {100 * as_they_are:6.2f} %", *lines, sep="\n")
     assert min(accuracies) >= 0.97
+
+
+@pytest.mark.usefixtures("predictions")  # skips the test where the real data are not
+def test_pairs_of_digits_are_noticed_and_single_digits_hardly_ever(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    training, _ = mnist.load(DATA, "train")
+    alarms = np.mean([is_several(image) for image in training[:10_000]])
+    random = np.random.default_rng(9)
+    hits = np.mean([is_several(random_pair(training, random)) for _ in range(2000)])
+    with capsys.disabled():
+        print(f"\nmore than one digit: said of {100 * hits:.2f} % of 2,000 pairs")
+        print(f"and of {100 * alarms:.2f} % of 10,000 single digits")
+    assert alarms <= 0.002
+    assert hits >= 0.97
+
+
+def random_pair(images: mnist.Images, random: np.random.Generator) -> Grey:
+    """Two digits side by side, the right one 0.6 to 1.2 times as large, with a gap of a tenth of a
+    digit's height up to twice the height."""
+    left, right = images[random.integers(len(images), size=2)]
+    right = pictures.resized(right, 5 * random.uniform(0.6, 1.2))
+    return pictures.side_by_side(pictures.resized(left, 5), right, int(random.integers(10, 200)))
+
+
+def is_several(pixels: Grey) -> bool:
+    return prepare(Image.fromarray(pixels)).several
 
 
 def all_seen(variant: str, images: mnist.Images, processes: Executor) -> mnist.Images:

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from scipy.interpolate import CubicSpline
 
 from stages.common import mnist
+from tools.prepare import Grey
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = "no Chromium here: apt-get install chromium"
@@ -84,20 +85,23 @@ def opened(
         assert {url for url in requests if not url.startswith("data:")} == {path.as_uri()}
 
 
-def draw(page: Page, digit: int) -> None:
-    """Write a digit with the mouse, on an empty pad."""
+def draw(page: Page, *digits: int) -> None:
+    """Write digits side by side with the mouse, on an empty pad."""
     page.locator("#pad").scroll_into_view_if_needed()
     if page.locator("#clear").is_enabled():
         page.locator("#clear").click()
     box = page.locator("#pad").bounding_box()
     assert box is not None
-    for stroke in STROKES[digit]:
-        path = np.array([box["x"], box["y"]]) + curve(stroke) * box["width"] / 100
-        page.mouse.move(*path[0])
-        page.mouse.down()
-        for x, y in path[1:]:
-            page.mouse.move(x, y)
-        page.mouse.up()
+    size = box["width"] / len(digits)
+    top = box["y"] + (box["height"] - size) / 2
+    for place, digit in enumerate(digits):
+        for stroke in STROKES[digit]:
+            path = np.array([box["x"] + place * size, top]) + curve(stroke) * size / 100
+            page.mouse.move(*path[0])
+            page.mouse.down()
+            for x, y in path[1:]:
+                page.mouse.move(x, y)
+            page.mouse.up()
 
 
 def curve(points: list[Point]) -> npt.NDArray[np.float64]:
@@ -134,6 +138,20 @@ def classify(
             [pixels, network],
         )
     return np.array(parts)
+
+
+def prepare(page: Page, drawing: Grey) -> tuple[npt.NDArray[np.float64], bool]:
+    """What the page's script makes of a drawing (height, width): the image (28, 28), 0 to 1, and
+    whether it looks like more than one digit."""
+    image, several = page.evaluate(
+        """([pixels, width, height]) => {
+          const amounts = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
+          const { image, several } = prepare(amounts, width, height);
+          return [[...image], several];
+        }""",
+        [base64.b64encode(drawing.tobytes()).decode(), *reversed(drawing.shape)],
+    )
+    return np.reshape(image, (mnist.SIZE, mnist.SIZE)), several
 
 
 def settle(page: Page) -> None:

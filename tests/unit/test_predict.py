@@ -91,17 +91,50 @@ def test_json_has_an_object_for_each_picture(trained: Path, tmp_path: Path, caps
 def test_the_two_most_probable_digits_are_ranked() -> None:
     outputs = np.log(np.full((1, 10), 0.01, np.float32))
     outputs[0, [4, 9]] = np.log([0.7, 0.22])
-    assert predict.rank(["a"], outputs) == [predict.Guess("a", 4, 0.7, 9, 0.22)]
+    expected = predict.Guess("a", 4, 0.7, 9, 0.22, several=True)
+    assert predict.rank(["a"], [True], outputs) == [expected]
 
 
 def test_a_folder_stands_for_the_pictures_in_it_in_order(tmp_path: Path) -> None:
-    for name in ("b.PNG", "a.jpeg", "notes.txt", "deep/c.webp"):
+    for name in ("b.PNG", "a.jpeg", "notes.txt", ".hidden", "deep/c.webp", "deep/d.tiff"):
         path = tmp_path / "scans" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    found = predict.list_pictures(["x.png", str(tmp_path / "scans"), "-"])
+    found, skipped = predict.list_pictures(["x.png", str(tmp_path / "scans"), "-"])
     names = [str(tmp_path / "scans" / name) for name in ("a.jpeg", "b.PNG", "deep/c.webp")]
     assert found == ["x.png", *names, "-"]
+    assert skipped == {str(tmp_path / "scans"): 2}
+
+
+def test_files_of_other_formats_in_a_folder_are_counted(
+    trained: Path, tmp_path: Path, capsys: Output
+) -> None:
+    for folder, others in {"one": ["a.tiff"], "three": ["a.pdf", "b.txt", "c"], "none": []}.items():
+        (tmp_path / folder).mkdir()
+        write_digits(tmp_path / folder, 1)
+        for name in others:
+            (tmp_path / folder / name).touch()
+    assert run(trained, *(tmp_path / name for name in ("one", "three", "none"))) == 0
+    assert capsys.readouterr().err.splitlines() == [
+        f"{tmp_path / 'one'}: 1 file skipped, not PNG, JPEG or WebP",
+        f"{tmp_path / 'three'}: 3 files skipped, not PNG, JPEG or WebP",
+    ]
+
+
+def test_more_than_one_digit_is_said_and_classified_all_the_same(
+    trained: Path, tmp_path: Path, capsys: Output
+) -> None:
+    seven().save(tmp_path / "7.png")
+    two = Image.new("L", (500, 200), "white")
+    two.paste(seven("L"), (0, 0))
+    two.paste(seven("L"), (200, 0))
+    two.save(tmp_path / "77.png")
+    assert run(trained, "--json", tmp_path / "77.png", tmp_path / "7.png") == 0
+    captured = capsys.readouterr()
+    assert [guess["several"] for guess in json.loads(captured.out)] == [True, False]
+    assert captured.err == (
+        f"{tmp_path / '77.png'}: looks like more than one digit; crop it to one\n"
+    )
 
 
 def test_a_folder_without_pictures_is_named(trained: Path, tmp_path: Path, capsys: Output) -> None:

@@ -39,10 +39,11 @@ function readInk() {
   return amounts;
 }
 
-/** The image that the network sees and its ten probabilities, or null with nothing drawn. */
+/** The image that the network sees, whether it looks like more than one digit, and the ten
+ *  probabilities; or null with nothing drawn. */
 function readDigit() {
-  const image = prepare(readInk(), pad.width, pad.height);
-  return image && { image, probabilities: classify(TENSORS, NETWORK, image) };
+  const prepared = prepare(readInk(), pad.width, pad.height);
+  return prepared && { ...prepared, probabilities: classify(TENSORS, NETWORK, prepared.image) };
 }
 
 function show(answer) {
@@ -58,7 +59,9 @@ function show(answer) {
     row.querySelector(".value").textContent = answer ? percent(probabilities[digit]) : "";
   });
   showImage(find("seen"), image);
-  if (writing === null) find("said").textContent = answer ? say(probabilities) : "Nothing drawn";
+  if (writing !== null) return; // words wait for the end of the stroke
+  find("said").textContent = answer ? say(probabilities) : "Nothing drawn";
+  find("several").textContent = answer?.several ? "This looks like more than one digit. Draw one." : "";
 }
 
 /** The answer in words; a screen reader reads it out. */

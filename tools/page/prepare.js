@@ -2,40 +2,91 @@
 
 // A drawing becomes an image as in MNIST: scaled to fit 20x20 pixels with its shape kept, then
 // placed so that its centre of mass is in the middle of 28x28. tools/prepare.py does the same to
-// any picture; here ground and ink are known, and so is the threshold between them, their middle.
+// any picture. Here the colours of ground and ink are known, and the threshold between them is
+// their middle.
 
 const SIZE = 28;
 const BOX = 20;
 const THRESHOLD = 126; // of 255, as Otsu's method in tools/prepare.py finds it
 const EDGE = [0.75, 1.25]; // of the threshold: up to the first is ground, from the second on is ink
+const SPECK = 0.05; // of the largest part's area: smaller parts are dust
+const HIGH = 0.5; // of the highest part's height: lower parts are pieces of a digit
+const MIDDLE = [0.25, 0.75]; // of a part's width: where two digits side by side do not overlap
 
 const RAMP = Uint8Array.from({ length: 256 }, (_, amount) => {
   const share = (amount / THRESHOLD - EDGE[0]) / (EDGE[1] - EDGE[0]);
   return Math.round(255 * Math.min(1, Math.max(0, share)));
 });
 
-/** 784 numbers from 0 (ground) to 1 (ink), or null where nothing is drawn. `amounts` are how much
- *  the pen has covered each pixel, 0 to 255. */
+/** The image, 784 numbers from 0 (ground) to 1 (ink), and whether the drawing looks like more than
+ *  one digit; or null where nothing is drawn. `amounts` are how much the pen has covered each
+ *  pixel, 0 to 255. */
 function prepare(amounts, width, height) {
   const ink = new Uint8Array(amounts.length);
   for (let i = 0; i < ink.length; i++) ink[i] = RAMP[amounts[i]];
-  const box = bounds(ink, width, height);
-  return box && centre(fit(ink, width, box));
+  const parts = clean(ink, findParts(ink, width, height));
+  if (parts.length === 0) return null;
+  return { image: centre(fit(ink, width, boxAround(parts))), several: areSeveral(parts) };
 }
 
-/** The smallest rectangle that holds all ink. */
-function bounds(ink, width, height) {
-  let [left, top, right, bottom] = [width, height, -1, -1];
-  for (let y = 0, i = 0; y < height; y++) {
-    for (let x = 0; x < width; x++, i++) {
-      if (ink[i] === 0) continue;
-      if (x < left) left = x;
-      if (x > right) right = x;
-      if (y < top) top = y;
-      bottom = y;
+/** The parts of the ink: for each the indices of its pixels, and the box around them. Pixels that
+ *  touch at a side or a corner are of one part. */
+function findParts(ink, width, height) {
+  const found = new Uint8Array(ink.length);
+  const parts = [];
+  for (let start = 0; start < ink.length; start++) {
+    if (ink[start] === 0 || found[start]) continue;
+    found[start] = 1;
+    const pixels = [start];
+    let [left, top, right, bottom] = [width, height, 0, 0]; // right and bottom are one further
+    for (let next = 0; next < pixels.length; next++) { // pixels grows meanwhile
+      const x = pixels[next] % width;
+      const y = (pixels[next] - x) / width;
+      left = Math.min(left, x);
+      top = Math.min(top, y);
+      right = Math.max(right, x + 1);
+      bottom = Math.max(bottom, y + 1);
+      for (let row = Math.max(0, y - 1); row <= Math.min(height - 1, y + 1); row++) {
+        for (let column = Math.max(0, x - 1); column <= Math.min(width - 1, x + 1); column++) {
+          const i = row * width + column;
+          if (ink[i] === 0 || found[i]) continue;
+          found[i] = 1;
+          pixels.push(i);
+        }
+      }
     }
+    parts.push({ pixels, left, top, right, bottom });
   }
-  return bottom < 0 ? null : { left, top, width: right - left + 1, height: bottom - top + 1 };
+  return parts;
+}
+
+/** The parts that are not dust. The ink of the dust is taken away. */
+function clean(ink, parts) {
+  const largest = Math.max(...parts.map(({ pixels }) => pixels.length));
+  const isDust = ({ pixels }) => pixels.length < SPECK * largest;
+  for (const { pixels } of parts.filter(isDust)) for (const i of pixels) ink[i] = 0;
+  return parts.filter((part) => !isDust(part));
+}
+
+/** Whether parts stand side by side as digits do: both are high, and the middle halves of their
+ *  widths do not overlap. Digits that touch are one part, and are not told apart. */
+function areSeveral(parts) {
+  const height = ({ top, bottom }) => bottom - top;
+  const highest = Math.max(...parts.map(height));
+  const high = parts.filter((part) => height(part) >= HIGH * highest);
+  const [starts, ends] = MIDDLE.map((share) =>
+    high.map(({ left, right }) => left + share * (right - left)),
+  );
+  return Math.max(...starts) >= Math.min(...ends);
+}
+
+/** The smallest rectangle that holds all parts. */
+function boxAround(parts) {
+  const left = Math.min(...parts.map((part) => part.left));
+  const top = Math.min(...parts.map((part) => part.top));
+  const width = Math.max(...parts.map((part) => part.right)) - left;
+  const height = Math.max(...parts.map((part) => part.bottom)) - top;
+  return { left, top, width, height };
 }
 
 /** What is in the box, scaled so that its longer side is 20 pixels: each new pixel is the mean of
