@@ -27,7 +27,7 @@ VARIABLES = set(re.findall(r"^([A-Z]+) *\?=", MAKEFILE, re.MULTILINE))
 OURS = {"stages", "tools", "benchmarks", "tests"}
 SHELL = {
     "[", "cat", "cd", "cp", "done", "export", "grep", "head", "install", "kill", "ls", "mkdir",
-    "rm", "rsync", "sed", "sleep", "source", "ssh", "tail", "unset", "wait",
+    "realpath", "rm", "rsync", "sed", "sleep", "source", "ssh", "tail", "unset", "wait",
 }  # fmt: skip
 KEYWORDS = {"do", "else", "if", "then", "until", "while"}  # a command comes after them
 

@@ -28,6 +28,7 @@ NOT_RUN = re.compile(r"<!-- not run: (.+) -->")
 VARIES = "<!-- output varies -->"
 COMMAND = re.compile(r"(?:\w+)?\$ (.+)")
 FILE = re.compile(r"# ([\w./-]+\.\w+)")
+SUBSTITUTION = re.compile(r"\$\(([^()]*)\)")
 OPERATORS = {"&&", "||", "|", ";", "&"}
 
 
@@ -39,8 +40,11 @@ class Command:
     output: list[str] = field(default_factory=list)
 
     def words(self) -> list[list[str]]:
-        """The words of each simple command in it, without variables, redirections, comments."""
-        lexer = shlex.shlex(self.text, posix=True, punctuation_chars="&|;<>")
+        """The words of each simple command in it, without variables, redirections, comments.
+        A substitution `$(...)` is one word of its command, and a command of its own."""
+        inner = [Command(text) for text in SUBSTITUTION.findall(self.text)]
+        outer = SUBSTITUTION.sub("WORDS", self.text.replace("\\\n", " "))
+        lexer = shlex.shlex(outer, posix=True, punctuation_chars="&|;<>")
         lexer.whitespace_split = True
         simple: list[list[str]] = [[]]
         redirected = False
@@ -53,6 +57,7 @@ class Command:
                 redirected = False
             elif simple[-1] or not re.match(r"[A-Z_]+=", word):
                 simple[-1].append(word)
+        simple += [words for command in inner for words in command.words()]
         return [words for words in simple if words]
 
 
@@ -106,7 +111,8 @@ class Page:
         self.tokens = PARSER.parse(self.text)
 
     def __repr__(self) -> str:
-        return self.path.name
+        inside = self.path.is_relative_to(ROOT)
+        return str(self.path.relative_to(ROOT)) if inside else self.path.name
 
     def fences(self) -> list[Fence]:
         fences = []

@@ -89,5 +89,12 @@ def test_output_is_compared_but_for_what_varies() -> None:
 
 
 def test_the_words_of_a_command() -> None:
-    command = Command("MNIST_DIR=$PWD/x dvc repro -S 'a=b c' > log && python -m x | tail # so")
-    assert command.words() == [["dvc", "repro", "-S", "a=b c"], ["python", "-m", "x"], ["tail"]]
+    command = Command(
+        "MNIST_DIR=$PWD/x dvc repro \\\n  -S 'a=b c' > log && python $(cat y) | tail # so"
+    )
+    assert command.words() == [
+        ["dvc", "repro", "-S", "a=b c"],
+        ["python", "WORDS"],
+        ["tail"],
+        ["cat", "y"],
+    ]
