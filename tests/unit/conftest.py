@@ -1,4 +1,4 @@
-"""Folders laid out like the repository, with tiny data."""
+"""Folders laid out like the repository, with tiny data or with files made by hand."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ import pytest
 
 from stages.common import params
 from stages.model.network import NetworkConfig
-from tests.support import runner, tiny
+from tests.support import run_files, runner, tiny
 
 
 @pytest.fixture
@@ -43,7 +43,21 @@ def copied(evaluated: Path, tmp_path: Path) -> Path:
     return shutil.copytree(evaluated, tmp_path, dirs_exist_ok=True)
 
 
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git repository, the working directory; on its branch main a run with one mistake."""
+    monkeypatch.chdir(tmp_path)
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Tester")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "tester@example.com")
+    run_files.git("init", "--quiet", "--initial-branch=main")
+    run_files.write_run(tmp_path, 0.001, 0, [*run_files.RIGHT[1:], 8])
+    run_files.commit()
+    return tmp_path
+
+
 def _workspace(folder: Path) -> Path:
     tiny.write(folder / runner.DATA)
+    shutil.copy(runner.ROOT / "dvc.yaml", folder)
     runner.write_params(folder, train={"epochs": 2, "batch_size": 20, "lr": 0.01, "log_every": 12})
     return folder

@@ -1,0 +1,59 @@
+"""The files of a run that the tools read, made by hand; and git to commit them."""
+
+import json
+import subprocess
+from pathlib import Path
+
+from ruamel.yaml import YAML
+
+from tests.support.runner import ROOT
+from tools.pipeline import md5
+
+RIGHT = [3] * 10  # the labels, too
+
+
+def write_run(
+    folder: Path, lr: float, seed: int, predicted: list[int], metrics: str = "metrics"
+) -> None:
+    """What `dvc repro` would leave, with the evidence in the folder `metrics`."""
+    rows = [f"{index},3,{digit},0.9" for index, digit in enumerate(predicted)]
+    accuracy = predicted.count(3) / len(predicted)
+    params = {"train": {"lr": lr, "seed": seed}}
+    files = {
+        f"{metrics}/predictions.csv": "\n".join(["index,label,predicted,confidence", *rows, ""]),
+        f"{metrics}/metrics.json": json.dumps({"test": {"accuracy": accuracy, "loss": 0.5}}),
+        "requirements.txt": "# all\nscipy==1.17.1  # exact\ntorch>=2.13,<2.14\n",
+        "stages/train.py": "print(1)\n",
+        "dvc.yaml": (ROOT / "dvc.yaml").read_text().replace("metrics/", f"{metrics}/"),
+    }
+    for name, text in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    entries = [{"path": name, "md5": md5(text.encode())} for name, text in files.items()]
+    yaml = YAML()
+    yaml.dump(params, folder / "params.yaml")
+    stage = {
+        "cmd": "python -m stages.train",
+        "deps": [entries[3]],
+        "params": {"params.yaml": params},
+        "outs": [{"path": "data/MNIST/raw", "md5": "d0.dir"}, *entries[:2]],
+    }
+    yaml.dump({"schema": "2.0", "stages": {"train": stage}}, folder / "dvc.lock")
+
+
+def git(*arguments: str) -> str:
+    """What git prints in the working directory."""
+    command = ["git", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def commit() -> str:
+    """Commit all files; the commit."""
+    git("add", "--all")
+    git("commit", "--quiet", "--message=run")
+    return git("rev-parse", "HEAD")
+
+
+def experiment(name: str, baseline: str, result: str) -> None:
+    """Keep the commit `result` as DVC keeps an experiment that started from `baseline`."""
+    git("update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}", result)

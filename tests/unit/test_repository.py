@@ -1,0 +1,143 @@
+"""Revisions of a repository that holds nothing but a run's files."""
+
+from pathlib import Path
+
+import pytest
+
+from stages.common.errors import UserError
+from tests.support.run_files import RIGHT, commit, experiment, git, write_run
+from tools import repository
+from tools.repository import WORKSPACE, parse_yaml, resolve
+
+in_repository = pytest.mark.usefixtures("repository")
+
+
+@in_repository
+@pytest.mark.parametrize("name", ["main", "HEAD", "v1", "main~0", "{commit}", "{commit:.7}"])
+def test_a_revision_may_have_any_name_that_git_knows(name: str) -> None:
+    commit = git("rev-parse", "HEAD")
+    git("tag", "--annotate", "--message=tag", "v1")
+    name = name.format(commit=commit)
+    found = resolve(name)
+    assert found.commit == commit
+    shown = commit[:7] if commit.startswith(name) else f"{name} ({commit[:7]})"
+    assert str(found) == shown
+
+
+@in_repository
+def test_the_workspace_is_no_commit() -> None:
+    assert resolve("workspace") == WORKSPACE
+    assert str(WORKSPACE) == "workspace"
+
+
+@in_repository
+def test_an_experiment_is_found_by_its_name() -> None:
+    baseline = git("rev-parse", "HEAD")
+    git("checkout", "--quiet", "--detach")
+    write_run(Path(), 0.01, 0, RIGHT)
+    result = commit()
+    git("checkout", "--quiet", "main")
+    experiment("proud-fox", baseline, result)
+    git("update-ref", "refs/exps/exec/EXEC_HEAD", baseline)  # DVC keeps more than experiments
+    assert resolve("proud-fox").commit == result
+    for name in ("EXEC_HEAD", "proud", "nothing", "", "--all", "HEAD:dvc.lock", "*", "HEAD\nHEAD"):
+        with pytest.raises(UserError, match="is neither a git revision nor an experiment; `git"):
+            resolve(name)
+
+
+@in_repository
+def test_of_experiments_with_one_name_the_one_that_started_here_is_meant() -> None:
+    first = git("rev-parse", "HEAD")
+    Path("note").write_text("2")
+    second = commit()
+    experiment("fox", first, first)
+    experiment("fox", second, second)
+    assert resolve("fox").commit == second
+    Path("note").write_text("3")
+    commit()
+    with pytest.raises(UserError, match=r"^fox: 2 experiments have this name; say ") as error:
+        resolve("fox")
+    assert first[:7] in str(error.value)
+    assert second[:7] in str(error.value)
+
+
+def test_outside_of_a_repository_git_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(UserError, match=r"^git: fatal: not a git repository") as error:
+        resolve("main")
+    assert "\n" not in str(error.value)
+
+
+def test_a_project_may_be_a_folder_of_a_repository(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = repository / "project"
+    folder.mkdir()
+    write_run(folder, 0.5, 0, RIGHT)
+    commit()
+    monkeypatch.chdir(folder)
+    assert read_params("main") == {"train": {"lr": 0.5, "seed": 0}}
+
+
+def read_params(name: str) -> dict[str, object]:
+    return repository.load(resolve(name), "params.yaml", parse_yaml)
+
+
+@in_repository
+def test_a_file_may_hold_any_bytes_and_may_be_missing() -> None:
+    contents = {"empty": b"", "lines": b"a\n\nb missing\n", "bytes": bytes(range(256))}
+    for name, content in contents.items():
+        Path(name).write_bytes(content)
+    commit()
+    names = ["empty", "none", "lines", "stages", "bytes"]
+    for revision in (resolve("main"), WORKSPACE):
+        found = repository.find(revision, names)
+        assert {name: found[name] for name in contents} == contents
+        assert "none" not in found
+
+
+@in_repository
+def test_all_that_is_missing_is_named_at_once_with_how_to_make_it() -> None:
+    short = commit_without("dvc.lock", "metrics/metrics.json")
+    paths = ["dvc.lock", "params.yaml", "metrics/metrics.json"]
+    with pytest.raises(UserError) as error:
+        repository.read(resolve("main"), paths)
+    assert str(error.value) == (
+        f"main ({short}) lacks dvc.lock, metrics/metrics.json; make it:"
+        f" `git checkout {short} && dvc repro`, and commit what came out"
+    )
+    with pytest.raises(UserError) as error:
+        repository.read(WORKSPACE, paths)
+    assert str(error.value) == (
+        "workspace lacks dvc.lock, metrics/metrics.json; make it with `dvc repro`"
+    )
+
+
+@in_repository
+def test_what_the_pipeline_does_not_make_is_not_promised_from_it() -> None:
+    Path("dvc.yaml").unlink()
+    with pytest.raises(UserError, match=r"^workspace lacks dvc.yaml; no stage makes it") as e:
+        repository.read(WORKSPACE, ["dvc.yaml"])
+    assert "dvc repro" not in str(e.value)
+
+
+def commit_without(*paths: str) -> str:
+    """Commit that these files are deleted; the commit's short name."""
+    git("rm", "--quiet", *paths)
+    return commit()[:7]
+
+
+@in_repository
+@pytest.mark.parametrize("content", ["a: [\n", "- 1\n", "", "a: !!python/name:os.system x\n"])
+def test_a_file_that_is_no_yaml_mapping_is_named_in_one_line(content: str) -> None:
+    Path("params.yaml").write_text(content)
+    with pytest.raises(UserError, match=r"^workspace: params.yaml: not as expected \(") as error:
+        read_params("workspace")
+    assert "\n" not in str(error.value)
+
+
+def test_yaml_is_read_as_dvc_reads_it() -> None:
+    assert parse_yaml(b"a: 1e-3\nb: 010\nc: yes\n") == {"a": 0.001, "b": 10, "c": "yes"}

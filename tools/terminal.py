@@ -1,0 +1,19 @@
+"""Text that a terminal shows well."""
+
+from collections.abc import Sequence
+
+
+def columns(rows: Sequence[Sequence[str]], sides: str) -> str:
+    """A line for each row, in columns. `sides` has a character for each: `<` sets the column to
+    the left, `>` to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = (
+        [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
+        for row in rows
+    )
+    return "\n".join("  ".join(line).rstrip() for line in lines)
+
+
+def printable(name: str) -> str:
+    """The name, quoted if a character in it is invisible or controls the terminal."""
+    return name if name.isprintable() else ascii(name)
