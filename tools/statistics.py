@@ -1,5 +1,4 @@
-"""How likely chance alone is, and how far a number can be trusted. SciPy computes; it has all
-but Holm's correction."""
+"""McNemar's test, Welch's test and Holm's correction. SciPy has the first two."""
 
 import warnings
 from collections.abc import Sequence
@@ -31,18 +30,11 @@ def mcnemar(fixed: int, broken: int) -> float:
     return float(binomtest(fixed, flips).pvalue) if flips else 1.0
 
 
-def wilson(correct: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a fraction, `correct` of `n` (Wilson 1927, "Probable inference, the law
-    of succession, and statistical inference")."""
-    interval = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
-
-
 def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values corrected for having looked that many times, in the same order.
+    """P-values corrected for the number of tests, in the same order.
 
-    The least is multiplied by their number m, the next by m - 1, and so on; none may come out
-    below the one before it, nor above 1 (Holm 1979, "A simple sequentially rejective multiple
+    The least is multiplied by their number m, the next by m - 1, and so on; none may become less
+    than the one before it, nor more than 1 (Holm 1979, "A simple sequentially rejective multiple
     test procedure"). The chance that any of them is below 0.05 by luck alone is then at most 0.05.
     """
     order = np.argsort(p_values, kind="stable")

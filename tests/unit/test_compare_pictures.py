@@ -1,17 +1,18 @@
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
+from stages.common.tables import Prediction
 from stages.plot import encode_png
 from tests.support import tiny
 from tools.compare import pictures
-from tools.compare.evidence import PREDICTION_COLUMNS, Table
 
 IMAGES, _ = tiny.digits(4, seed=3)
 
 
-def predictions(predicted: list[int], confidence: list[float]) -> Table:
-    rows = [(i, 7, *row) for i, row in enumerate(zip(predicted, confidence, strict=True))]
-    return np.array(rows, list(PREDICTION_COLUMNS.items()))
+def predictions(predicted: list[int], confidence: list[float]) -> pd.DataFrame:
+    pairs = zip(predicted, confidence, strict=True)
+    return pd.DataFrame([Prediction(index, 7, *pair) for index, pair in enumerate(pairs)])
 
 
 BASE = predictions([7, 1, 7, 2], [0.5, 0.6, 0.7, 0.8])
@@ -57,12 +58,10 @@ def test_nothing_broken_can_be_drawn() -> None:
 
 
 def test_runs_with_other_batch_sizes_are_drawn_over_the_same_epochs() -> None:
-    history = list(pictures.HISTORY_COLUMNS.items())
-    scores = np.array([(1, 0.9, 0.6), (2, 0.3, 0.9)], list(pictures.EPOCHS_COLUMNS.items()))
-    steps = [(1, 2, 2.0, 0.2), (1, 4, 1.0, 0.5), (2, 2, 0.5, 0.8), (2, 4, 0.4, 0.9)]
-    few = [(1, 1, 2.0, 0.2), (1, 2, 1.0, 0.5), (2, 1, 0.5, 0.8), (2, 2, 0.4, 0.9)]
-    runs = [(np.array(rows, history), scores) for rows in (steps, few)]
-    figure = pictures.curves(runs, "a_$x$ → b")
+    epochs = pd.DataFrame({"epoch": [1, 2], "loss": [0.9, 0.3], "accuracy": [0.6, 0.9]})
+    scores = {"epoch": [1, 1, 2, 2], "loss": [2, 1, 0.5, 0.4], "accuracy": [0.2, 0.5, 0.8, 0.9]}
+    small, large = (pd.DataFrame(scores | {"batch": n}) for n in ([2, 4, 2, 4], [1, 2, 1, 2]))
+    figure = pictures.curves((small, epochs), (large, epochs), "a_$x$ → b")
     assert figure.get_suptitle() == "a_$x$ → b"
     for axes, values in zip(figure.axes, ([2, 1, 0.5, 0.4], [0.2, 0.5, 0.8, 0.9]), strict=True):
         base, _, head, test = (line.get_xydata() for line in axes.lines)

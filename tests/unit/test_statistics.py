@@ -7,7 +7,8 @@ from statistics import NormalDist
 
 import pytest
 
-from tools.statistics import holm, mcnemar, welch, wilson
+from stages.common.intervals import wilson
+from tools.statistics import holm, mcnemar, welch
 
 exactly = 1e-12
 

@@ -18,24 +18,26 @@ from tools.compare import evidence, report
 from tools.compare.comparison import Comparison, compare
 from tools.compare.seeds import SeedComparison, compare_seeds
 from tools.markdown import code
+from tools.repository import WORKSPACE, resolve
 
 
 def main() -> None:
     """Load both sides, compare, print."""
     args = parse_arguments()
     comparison: Comparison | SeedComparison
+    pictures = []
     if args.seeds:
         groups = [[load(name) for name in names.split(",")] for names in (args.base, args.head)]
         comparison = compare_seeds(*groups)
-        sentence, text = report.seeds_sentence(comparison), report.seeds_markdown(comparison)
     else:
         base, head = load(args.base), load(args.head)
         comparison = compare(base, head)
-        sentence, text = report.sentence(comparison), report.markdown(comparison)
-        if args.images:
-            text += f"\n\n{draw(args.images, base, head)}"
-    data = asdict(comparison) | {"sentence": sentence}
-    output = files.canonical_json(data) if args.json else f"{text}\n".encode()
+        pictures = [draw(args.images, base, head)] if args.images else []
+    if args.json:
+        data = asdict(comparison) | {"sentence": report.sentence(comparison)}
+        output = files.canonical_json(data)
+    else:
+        output = ("\n\n".join([report.markdown(comparison), *pictures]) + "\n").encode()
     sys.stdout.buffer.write(output)  # UTF-8 whatever the locale
     if args.fail_on_regression and comparison.verdict == "worse":
         sys.exit(1)
@@ -52,7 +54,7 @@ def parse_arguments() -> Namespace:
         "head",
         metavar="HEAD",
         nargs="?",
-        default=evidence.WORKSPACE,
+        default=WORKSPACE.name,
         help="the same; the workspace by default",
     )
     parser.add_argument(
@@ -78,12 +80,12 @@ def parse_arguments() -> Namespace:
 
 def load(name: str) -> evidence.Evidence:
     """The evidence of a revision by its name."""
-    return evidence.load(evidence.resolve(name))
+    return evidence.load(resolve(name))
 
 
 def draw(folder: Path, base: evidence.Evidence, head: evidence.Evidence) -> str:
     """Write the pictures; the line that names them."""
-    from tools.compare import pictures  # noqa: PLC0415 - matplotlib: half of the time, if always
+    from tools.compare import pictures  # noqa: PLC0415 - importing matplotlib doubles the run time
 
     names = pictures.write(folder, base, head)
     return f"Pictures in {code(str(folder))}: {', '.join(map(code, names))}."

@@ -8,9 +8,12 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.common.errors import UserError
+from stages.common.intervals import wilson
 from stages.common.mnist import CLASSES
-from tools.compare.evidence import ACCURACY, DATA, MODEL, PER_DIGIT, Evidence, Revision
-from tools.statistics import ALPHA, holm, mcnemar, wilson
+from tools.compare.evidence import ACCURACY, PER_DIGIT, Evidence, differing
+from tools.pipeline import DATA, MODEL, Output
+from tools.repository import Revision
+from tools.statistics import ALPHA, holm, mcnemar
 
 Verdict = Literal["better", "worse", "no evidence", "same predictions"]
 Digits = npt.NDArray[np.int64]  # (n,), 0 to 9
@@ -24,6 +27,13 @@ class Change:
 
     base: Any
     head: Any
+
+
+@dataclass(frozen=True)
+class Digests(Change):
+    """The MD5 of an output on either side."""
+
+    path: str  # in head
 
 
 @dataclass(frozen=True)
@@ -47,7 +57,7 @@ class Paired:
     fixed: int  # wrong in base, right in head
     broken: int  # right in base, wrong in head
     p: float  # McNemar's
-    p_corrected: float  # for the number of looks
+    p_corrected: float  # for the number of digits
 
 
 @dataclass(frozen=True)
@@ -75,8 +85,8 @@ class Comparison:
     metrics: dict[str, Change]  # those that are not accuracies, which `overall` and `digits` hold
     grew: list[Confusion]
     shrank: list[Confusion]
-    data: Change  # digests
-    weights: Change
+    data: Digests
+    weights: Digests
     code: dict[str, Change]
     requirements: dict[str, Change]
     stale: dict[str, list[str]]  # by side: what is not as dvc.lock says
@@ -89,8 +99,8 @@ def compare(base: Evidence, head: Evidence) -> Comparison:
         UserError: they were not scored on the same test images.
     """
     check_labels([base, head])
-    labels = base.predictions["label"]
-    before, after = base.predictions["predicted"], head.predictions["predicted"]
+    labels = base.predictions["label"].to_numpy()
+    before, after = (side.predictions["predicted"].to_numpy() for side in (base, head))
     overall = paired(labels, before, after)
     grew, shrank = confusions(labels, before, after)
     return Comparison(
@@ -100,15 +110,13 @@ def compare(base: Evidence, head: Evidence) -> Comparison:
         overall=overall,
         digits=per_digit(labels, before, after),
         wrong_otherwise=int(((before != labels) & (after != labels) & (before != after)).sum()),
-        same_confidence=np.array_equal(
-            base.predictions["confidence"], head.predictions["confidence"]
-        ),
+        same_confidence=base.predictions["confidence"].equals(head.predictions["confidence"]),
         params=changes(base.params, head.params),
-        metrics=both(other_metrics(base.metrics), other_metrics(head.metrics)),
+        metrics=other_metrics(base.metrics, head.metrics),
         grew=grew,
         shrank=shrank,
-        data=Change(base.digests.get(DATA), head.digests.get(DATA)),
-        weights=Change(base.digests.get(MODEL), head.digests.get(MODEL)),
+        data=digests(base, head, DATA),
+        weights=digests(base, head, MODEL),
         code=changes(base.code, head.code),
         requirements=changes(base.requirements, head.requirements),
         stale={"base": base.stale, "head": head.stale},
@@ -140,7 +148,7 @@ def rate(right: npt.NDArray[np.bool_]) -> Rate:
 
 
 def per_digit(labels: Digits, base: Digits, head: Digits) -> dict[str, Paired]:
-    """The same for the images of each digit, with p-values corrected for looking at each."""
+    """The same for the images of each digit, with p-values corrected for their number."""
     rows = {
         str(digit): paired(*(array[labels == digit] for array in (labels, base, head)))
         for digit in np.unique(labels)
@@ -173,21 +181,21 @@ def confusions(
     )
 
 
-def both(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Change]:
-    """Every name of either side."""
-    return {name: Change(base.get(name), head.get(name)) for name in {**base, **head}}
-
-
 def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Change]:
     """The names whose values differ, in the order of the files."""
-    return {name: change for name, change in both(base, head).items() if change.base != change.head}
+    return {name: Change(base.get(name), head.get(name)) for name in differing(base, head)}
 
 
-def other_metrics(metrics: Mapping[str, float]) -> dict[str, float]:
+def digests(base: Evidence, head: Evidence, output: Output) -> Digests:
+    """The digests of an output of both sides."""
+    return Digests(base.digest(output), head.digest(output), head.pipeline.path(output))
+
+
+def other_metrics(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Change]:
     """Those that do not follow from the predictions."""
     return {
-        name: value
-        for name, value in metrics.items()
+        name: Change(base.get(name), head.get(name))
+        for name in {**base, **head}
         if name != ACCURACY and not name.startswith(PER_DIGIT)
     }
 

@@ -1,112 +1,66 @@
-"""A comparison as Markdown: the verdict first, then what a reviewer asks next."""
+"""A comparison as Markdown: the verdict first, then what a reviewer asks next.
+
+The text is in the templates beside this file. Here are the verdict, the tables, and how numbers
+and names are written.
+"""
 
 import json
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from tools.compare.comparison import (
-    Change,
-    Comparison,
-    Confusion,
-    Paired,
-    Rate,
-)
-from tools.compare.evidence import ACCURACY, DATA, MODEL, PER_DIGIT, Revision
-from tools.compare.seeds import SEED, Means, Sample, SeedComparison
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from tools.compare.comparison import Change, Comparison, Confusion, Digests, Paired, Rate
+from tools.compare.evidence import ACCURACY, PER_DIGIT
+from tools.compare.seeds import SEED, Means, Run, Sample, SeedComparison, digit_metrics
 from tools.markdown import code, table
+from tools.repository import Revision
 from tools.statistics import ALPHA
 
+VERDICTS = {
+    "better": "Better",
+    "worse": "Worse",
+    "no evidence": "No evidence of a difference",
+}
 
-def markdown(comparison: Comparison) -> str:
-    """The report on two revisions."""
-    overall = comparison.overall
-    return "\n\n".join(
-        [
-            f"**{sentence(comparison)}**",
-            f"- From {revision(comparison.base)} to {revision(comparison.head)}.\n"
-            f"- Of {overall.n:,} test images: {flips(comparison)}.",
-            *stale(comparison.stale),
-            "### Params that changed",
-            bullets(comparison.params),
-            "### Accuracy",
-            accuracies(overall, comparison.digits),
-            f"- Base, head: % of the n images that are classified as labelled"
-            " (95 % interval, Wilson).\n"
-            "- Change: percentage points. Flips: + fixed (wrong before, right now), - broken.\n"
-            "- p: exact McNemar, two-sided; that of a digit is corrected for"
-            f" {len(comparison.digits)} looks (Holm).",
-            "### Other metrics",
-            numbers(comparison.metrics),
-            "### Confusions",
-            confusions("Grew most", comparison.grew, overall.n),
-            confusions("Shrank most", comparison.shrank, overall.n),
-            "### What else changed",
-            "\n".join(
-                [
-                    f"- Data ({code(DATA)}): {digests(comparison.data)}",
-                    f"- Weights ({code(MODEL)}): {digests(comparison.weights)}",
-                    *code_and_requirements(comparison.code, comparison.requirements),
-                ]
-            ),
-            *caveat(comparison),
-        ]
+
+def markdown(comparison: Comparison | SeedComparison) -> str:
+    """The whole report."""
+    environment = Environment(  # noqa: S701 - HTML's escapes mean nothing in Markdown: see `code`
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
+    filters = [arrow, code, digests, package, revision]
+    functions = [accuracies, confusions, digit_metrics, means, numbers, runs]
+    environment.filters |= {function.__name__: function for function in filters}
+    environment.filters["count"] = "{:,}".format
+    environment.globals |= {function.__name__: function for function in functions}
+    name = "seeds.md.j2" if isinstance(comparison, SeedComparison) else "revisions.md.j2"
+    text = environment.get_template(name).render(vars(comparison), sentence=sentence(comparison))
+    return text.strip()
 
 
-def seeds_markdown(comparison: SeedComparison) -> str:
-    """The report on two groups of runs."""
-    digits = sum(name.startswith(PER_DIGIT) for name in comparison.metrics)
-    return "\n\n".join(
-        [
-            f"**{seeds_sentence(comparison)}**",
-            *stale(comparison.stale),
-            "### Params that changed",
-            bullets(comparison.params),
-            "### Metrics",
-            means(comparison.metrics),
-            "- Base, head: mean ± standard deviation over the"
-            f" {len(comparison.base)} and {len(comparison.head)} runs,"
-            f" each on {comparison.n:,} test images.\n"
-            "- Change: of the mean (95 % interval).\n"
-            "- p: Welch's t-test, two-sided; that of a digit is corrected for"
-            f" {digits} looks (Holm).",
-            "### Runs",
-            runs(comparison),
-            "### What else changed",
-            "\n".join(
-                [
-                    f"- Data ({code(DATA)}): {digests(comparison.data)}",
-                    *code_and_requirements(comparison.code, comparison.requirements),
-                ]
-            ),
-        ]
-    )
-
-
-def sentence(comparison: Comparison) -> str:
-    """The verdict on two revisions."""
+def sentence(comparison: Comparison | SeedComparison) -> str:
+    """The verdict."""
+    if isinstance(comparison, SeedComparison):
+        return seeds_sentence(comparison)
     row = comparison.overall
     rates = f"{percent(row.base.accuracy)} → {percent(row.head.accuracy)}"
-    counts = (
-        f"{rates}, {row.fixed:,} test images fixed, {row.broken:,} broken"
-        f" (exact McNemar {p_equals(row.p)}, n = {row.n:,})"
+    if comparison.verdict == "same predictions":
+        confidence = "the same" if comparison.same_confidence else "another"
+        return (
+            f"Same predictions: {rates}, each of the {row.n:,} test images is taken for the same"
+            f" digit, with {confidence} confidence."
+        )
+    end = "; the test set is too small to show a change of this size"
+    return (
+        f"{VERDICTS[comparison.verdict]}: {rates}, {row.fixed:,} test images fixed,"
+        f" {row.broken:,} broken (exact McNemar {p_equals(row.p)}, n = {row.n:,})"
+        f"{end if comparison.verdict == 'no evidence' else ''}."
     )
-    match comparison.verdict:
-        case "better":
-            return f"Better: {counts}."
-        case "worse":
-            return f"Worse: {counts}."
-        case "no evidence":
-            return (
-                f"No evidence of a difference: {counts};"
-                " a change this small needs more than this test set to see."
-            )
-        case "same predictions":
-            confidence = "the same" if comparison.same_confidence else "another"
-            return (
-                f"Same predictions: {rates}, each of the {row.n:,} test images is taken for the"
-                f" same digit, with {confidence} confidence."
-            )
 
 
 def seeds_sentence(comparison: SeedComparison) -> str:
@@ -116,10 +70,11 @@ def seeds_sentence(comparison: SeedComparison) -> str:
         f"{100 * side.mean:.2f} ± {100 * side.deviation:.2f} % (n = {side.n})"
         for side in (row.base, row.head)
     )
-    words = {"better": "Better", "worse": "Worse"}
-    start = words.get(comparison.verdict, "No evidence of a difference")
-    end = "" if comparison.verdict in words else "; so few seeds cannot tell it from luck"
-    return f"{start}: mean accuracy {base} → {head}, Welch's t-test {p_equals(row.p)}{end}."
+    end = "; with so few seeds this may be luck"
+    return (
+        f"{VERDICTS[comparison.verdict]}: mean accuracy {base} → {head},"
+        f" Welch's t-test {p_equals(row.p)}{end if comparison.verdict == 'no evidence' else ''}."
+    )
 
 
 def revision(side: Revision) -> str:
@@ -130,34 +85,15 @@ def revision(side: Revision) -> str:
     return short if side.commit.startswith(side.name) else f"{code(side.name)} ({short})"
 
 
-def flips(comparison: Comparison) -> str:
-    """What became of the test images."""
-    row, otherwise = comparison.overall, comparison.wrong_otherwise
-    same = row.n - row.fixed - row.broken - otherwise
-    return (
-        f"{row.fixed:,} fixed, {row.broken:,} broken,"
-        f" {otherwise:,} still wrong but as another digit, {same:,} as before"
-    )
+def arrow(change: Change) -> str:
+    """`0.001` → `0.01`."""
+    return f"{value(change.base)} → {value(change.head)}"
 
 
-def stale(names: Mapping[str, Sequence[str]]) -> list[str]:
-    """A warning for each side whose files are not those that its run used or gave."""
-    return [
-        f"Note: {code(side)} is not as its {code('dvc.lock')} says"
-        f" ({', '.join(map(code, files))}): this compares the last run; {code('dvc repro')} makes"
-        " a new one."
-        for side, files in names.items()
-        if files
-    ]
-
-
-def bullets(changes: Mapping[str, Change]) -> str:
-    """A line for each value that changed."""
-    lines = [
-        f"- {code(name)}: {value(change.base)} → {value(change.head)}"
-        for name, change in changes.items()
-    ]
-    return "\n".join(lines) or "None."
+def package(requirement: tuple[str, Change]) -> str:
+    """A package and the change of its version."""
+    name, change = requirement
+    return f"{code(name)} {arrow(change)}"
 
 
 def value(content: Any) -> str:  # noqa: ANN401 - whatever params.yaml holds
@@ -193,8 +129,6 @@ def interval(rate: Rate) -> str:
 
 def numbers(metrics: Mapping[str, Change]) -> str:
     """The metrics that are not accuracies."""
-    if not metrics:
-        return "None."
     rows = [
         [code(name), number(change.base), number(change.head), difference(change)]
         for name, change in metrics.items()
@@ -215,8 +149,6 @@ def difference(change: Change) -> str:
 
 def confusions(title: str, rows: Sequence[Confusion], n: int) -> str:
     """A row for each confusion, counted in images."""
-    if not rows:
-        return f"{title}: none."
     cells = [
         [
             f"{row.label} taken for {row.predicted}",
@@ -229,34 +161,10 @@ def confusions(title: str, rows: Sequence[Confusion], n: int) -> str:
     return table([f"{title} (of {n:,} images)", "Base", "Head", "Change"], cells)
 
 
-def digests(change: Change) -> str:
+def digests(change: Digests) -> str:
     """The first digits of the digest, or of both."""
     base, head = (code(digest[:8]) if digest else "none" for digest in (change.base, change.head))
     return f"the same, {base}" if change.base == change.head else f"{base} → {head}"
-
-
-def code_and_requirements(
-    sources: Mapping[str, Change], requirements: Mapping[str, Change]
-) -> list[str]:
-    """Two lines: the files whose digests differ, the packages whose versions do."""
-    packages = [
-        f"{code(name)} {value(change.base)} → {value(change.head)}"
-        for name, change in requirements.items()
-    ]
-    return [
-        f"- Code: {', '.join(map(code, sources)) or 'the same'}",
-        f"- Requirements: {', '.join(packages) or 'the same'}",
-    ]
-
-
-def caveat(comparison: Comparison) -> list[str]:
-    """What one run a side cannot tell."""
-    if comparison.verdict == "same predictions":
-        return []
-    return [
-        "This is one training run a side. Whether other seeds would agree:"
-        f" {code('python -m tools.compare --seeds')}."
-    ]
 
 
 def means(metrics: Mapping[str, Means]) -> str:
@@ -279,11 +187,11 @@ def spread(sample: Sample) -> str:
     return f"{sample.mean:.4f} ± {sample.deviation:.4f}"
 
 
-def runs(comparison: SeedComparison) -> str:
+def runs(base: Sequence[Run], head: Sequence[Run]) -> str:
     """A row a run."""
     rows = [
         [side, revision(run.revision), str(run.seed), percent(run.accuracy)]
-        for side, group in (("Base", comparison.base), ("Head", comparison.head))
+        for side, group in (("Base", base), ("Head", head))
         for run in group
     ]
     return table(["Side", "Revision", code(SEED), "Accuracy"], rows)

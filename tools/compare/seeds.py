@@ -1,14 +1,16 @@
-"""Two groups of runs that differ within the group in the seed alone: are their means different?"""
+"""Compare the means of two groups of runs. Within a group only the seed differs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from stages.common.errors import UserError
-from tools.compare.comparison import Change, Verdict, changes, check_labels, judge
-from tools.compare.evidence import ACCURACY, DATA, PER_DIGIT, Evidence, Revision
+from tools.compare.comparison import Change, Digests, Verdict, changes, check_labels, digests, judge
+from tools.compare.evidence import ACCURACY, PER_DIGIT, Evidence, differing
+from tools.pipeline import DATA
+from tools.repository import Revision
 from tools.statistics import holm, welch
 
 SEED = "train.seed"
@@ -47,7 +49,7 @@ class Run:
 
 @dataclass(frozen=True)
 class SeedComparison:
-    """Two groups of runs that differ within the group in the seed alone."""
+    """Two groups of runs."""
 
     base: list[Run]
     head: list[Run]
@@ -55,7 +57,7 @@ class SeedComparison:
     n: int  # test images
     metrics: dict[str, Means]
     params: dict[str, Change]
-    data: Change
+    data: Digests
     code: dict[str, Change]
     requirements: dict[str, Change]
     stale: dict[str, list[str]]
@@ -71,17 +73,7 @@ def compare_seeds(base: Sequence[Evidence], head: Sequence[Evidence]) -> SeedCom
     for side, group in (("BASE", base), ("HEAD", head)):
         check_group(side, group)
     check_labels([*base, *head])
-    metrics = {
-        name: means(
-            [evidence.metrics[name] for evidence in base],
-            [evidence.metrics[name] for evidence in head],
-        )
-        for name in base[0].metrics
-        if all(name in evidence.metrics for evidence in (*base, *head))
-    }
-    digits = [name for name in metrics if name.startswith(PER_DIGIT)]
-    for name, p in zip(digits, holm([metrics[name].p for name in digits]), strict=True):
-        metrics[name] = replace(metrics[name], p_corrected=p)
+    metrics = compare_metrics(base, head)
     accuracy = metrics[ACCURACY]
     return SeedComparison(
         base=[run(evidence) for evidence in base],
@@ -90,11 +82,29 @@ def compare_seeds(base: Sequence[Evidence], head: Sequence[Evidence]) -> SeedCom
         n=len(base[0].predictions),
         metrics=metrics,
         params=changes(but_seed(base[0]), but_seed(head[0])),
-        data=Change(base[0].digests.get(DATA), head[0].digests.get(DATA)),
+        data=digests(base[0], head[0], DATA),
         code=changes(base[0].code, head[0].code),
         requirements=changes(base[0].requirements, head[0].requirements),
         stale={str(evidence.revision): evidence.stale for evidence in (*base, *head)},
     )
+
+
+def compare_metrics(base: Sequence[Evidence], head: Sequence[Evidence]) -> dict[str, Means]:
+    """Each metric that all runs have. The p-values of the digits are corrected for their number."""
+    metrics = {
+        name: means([run.metrics[name] for run in base], [run.metrics[name] for run in head])
+        for name in base[0].metrics
+        if all(name in run.metrics for run in (*base, *head))
+    }
+    digits = digit_metrics(metrics)
+    for name, p in zip(digits, holm([metrics[name].p for name in digits]), strict=True):
+        metrics[name] = replace(metrics[name], p_corrected=p)
+    return metrics
+
+
+def digit_metrics(names: Iterable[str]) -> list[str]:
+    """The names of those that are about a single digit."""
+    return [name for name in names if name.startswith(PER_DIGIT)]
 
 
 def means(base: Sequence[float], head: Sequence[float]) -> Means:
@@ -118,9 +128,10 @@ def but_seed(evidence: Evidence) -> dict[str, Any]:
     return {name: value for name, value in evidence.params.items() if name != SEED}
 
 
-def inputs(evidence: Evidence) -> dict[str, str | None]:
-    """The digests of what the run was made from, besides the params."""
-    return {DATA: evidence.digests.get(DATA), **evidence.code}
+def inputs(evidence: Evidence) -> dict[str, Any]:
+    """What the run was made from, without the seed: params, digests of the data and the code."""
+    data = {evidence.pipeline.path(DATA): evidence.digest(DATA)}
+    return but_seed(evidence) | data | evidence.code
 
 
 def check_group(side: str, group: Sequence[Evidence]) -> None:
@@ -133,8 +144,7 @@ def check_group(side: str, group: Sequence[Evidence]) -> None:
         raise UserError(f"--seeds: {side} names one run; give two or more, as NAME,NAME,NAME")
     first, *others = group
     for other in others:
-        unwanted = changes(but_seed(first), but_seed(other)) | changes(inputs(first), inputs(other))
-        if unwanted:
+        if unwanted := differing(inputs(first), inputs(other)):
             raise UserError(
                 f"--seeds: the runs of {side} must differ in {SEED} alone, but {first.revision} and"
                 f" {other.revision} differ in {', '.join(unwanted)}"
