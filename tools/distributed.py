@@ -2,16 +2,15 @@
 
     torchrun --nproc-per-node 2 -m tools.distributed [DVC ARGUMENTS, by default repro]
 
-Rank 0 runs `dvc` with these arguments. Whenever DVC runs the stage train, the other ranks train
-along: with the parameters of that run, the code and the data of their own folder, and nothing of
-theirs is kept. All leave with DVC's exit status. A host that lacks MNIST fetches its own first.
+Rank 0 runs `dvc` with these arguments. When DVC runs the stage train, the other ranks join the
+training: with the parameters of that run, and with the code and the data of their own folder. Only
+rank 0's outputs are kept. All ranks end with DVC's exit status. A host that lacks MNIST downloads
+it first.
 """
 
 import json
 import os
-import signal
 import socket
-import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -23,14 +22,14 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
-from ruamel.yaml import YAML
 from torch.distributed import DistError
 from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from stages.common.errors import UserError, run
 from stages.training import rendezvous
+from tools.pipeline import DATA, read_pipeline, run_python
+from tools.repository import WORKSPACE
 
-ROOT = Path(__file__).resolve().parent.parent
 START = 600  # seconds for the other hosts to fetch their data
 POLL = 5  # seconds between two looks whether rank 0's host is still there
 FAREWELL = 5  # seconds for the others to read the exit status
@@ -55,21 +54,21 @@ def main() -> None:
 
 
 def lead(store: Store, others: Sequence[int], arguments: Sequence[str]) -> int:
-    """Run DVC when the others are ready; its exit status, after telling them."""
+    """Run DVC when the others are ready; tell them its exit status, and return it."""
     for other in others:
         store.wait([f"ready {other}"], timedelta(seconds=START))
         if store.get(f"ready {other}") != b"yes":
             raise UserError(f"rank {other} has no data; see its output")
-    status = execute("-m", "dvc", *arguments)
+    status = run_python("-m", "dvc", *arguments)
     farewell = Thread(target=dismiss, args=(store, others, status), daemon=True)
     farewell.start()
-    farewell.join(FAREWELL)  # without a network it may take for ever
+    farewell.join(FAREWELL)  # without a network it would never end
     return status
 
 
 def dismiss(store: Store, others: Sequence[int], status: int) -> None:
-    """Tell the others DVC's exit status, and wait until they know it: when it is not 0, `torchrun`
-    ends the store right after this process."""
+    """Tell the others DVC's exit status, and wait until they have read it: if it is not 0,
+    `torchrun` ends the store right after this process."""
     with suppress(DistError):
         rendezvous.announce(store, {"status": status})
         store.wait([f"left {other}" for other in others])
@@ -77,10 +76,10 @@ def dismiss(store: Store, others: Sequence[int], status: int) -> None:
 
 def serve(store: Store, rank: int) -> int:
     """Train whenever rank 0 does, until it tells DVC's exit status."""
-    stages = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")["stages"]
-    (data,) = stages["download"]["outs"]
+    dvc = read_pipeline(WORKSPACE)
+    data = dvc.path(DATA)
     first = os.environ["LOCAL_RANK"] == "0"  # one process a host; on rank 0's, DVC does it
-    ready = not first or (ROOT / data).exists() or not execute(*words(stages["download"]))
+    ready = not first or Path(data).exists() or not run_python(*dvc.command("download"))
     store.set(f"ready {rank}", "yes" if ready else "no")
     if not ready:
         raise UserError(f"{data}: not found; get it with `dvc repro download` or `dvc pull`")
@@ -92,14 +91,14 @@ def serve(store: Store, rank: int) -> int:
         with TemporaryDirectory(prefix="params-") as folder:
             params = Path(folder, "params.yaml")
             params.write_text(message["params"], encoding="utf-8")
-            command = [*words(stages["train"]), f"--params={params}"]
-            execute(*command, TMPDIR=folder)  # if it fails, so does rank 0's
+            command = [*dvc.command("train"), f"--params={params}"]
+            run_python(*command, TMPDIR=folder)  # if it fails, so does rank 0's
     raise AssertionError
 
 
 def wait(store: Store, key: str) -> dict[str, Any]:
-    """The value of a key, however long it takes. A thread asks the store, which without a network
-    would never answer, not even that the time is over.
+    """The value of a key, once it has one. A thread asks the store: without a network the store
+    never answers, and its own time limit does not work.
 
     Raises:
         OSError: rank 0's host does not answer any more.
@@ -120,29 +119,6 @@ def wait(store: Store, key: str) -> dict[str, Any]:
             socket.create_connection(address, timeout=POLL).close()
         else:
             return content
-
-
-def words(stage: dict[str, Any]) -> list[str]:
-    """The command of a stage without its first word, `python`."""
-    return str(stage["cmd"]).split()[1:]
-
-
-def execute(*command: str, **variables: str) -> int:
-    """Run this Python, which is the first on PATH for what it starts; its status."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # A process group of its own: killing DVC alone would leave the stage that it started.
-    with subprocess.Popen(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=os.environ | {"PATH": path} | variables,
-        stdin=subprocess.DEVNULL,
-        process_group=0,
-    ) as process:
-        try:
-            return process.wait()
-        finally:
-            if process.poll() is None:  # this process was told to end
-                os.killpg(process.pid, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from stages.common.mnist import CLASSES, SIZE
 from stages.model import weights
 from stages.model.network import Network
 from tools.operators import constants, operators
+from tools.pipeline import MODEL, locate
 
 try:
     from onnx import ModelProto, TensorProto, checker, helper, numpy_helper
@@ -30,7 +31,7 @@ OPSET = 28  # the newest that the onnx of requirements-export.txt knows
 def main() -> None:
     """Load, convert, save."""
     args = parse_arguments()
-    model = convert(weights.load(args.model))
+    model = convert(weights.load(args.model or locate(MODEL)))
     files.write(args.onnx, model.SerializeToString(deterministic=True))
     print(f"{args.onnx}: opset {OPSET}, image (N, 1, 28, 28) to log_probabilities (N, 10)")
 
@@ -39,7 +40,7 @@ def parse_arguments() -> Namespace:
     """The command line."""
     parser = ArgumentParser(prog="python -m tools.export", description="Write the network as ONNX.")
     parser.add_argument("onnx", type=Path, help="the file to write, such as model.onnx")
-    parser.add_argument("--model", type=Path, default=Path("models/model.safetensors"))
+    parser.add_argument("--model", type=Path, help="weights (default: those that dvc.yaml names)")
     return parser.parse_args()
 
 

@@ -27,7 +27,10 @@ from stages.common.errors import UserError, run
 from stages.evaluate import LogProbabilities, classify
 from stages.model import numerics, weights
 from stages.model.network import Network
+from tools.pipeline import MODEL, read_pipeline
 from tools.prepare import LARGEST, Grey, prepare
+from tools.repository import WORKSPACE, resolve
+from tools.terminal import columns, printable
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}  # of the files that are taken from a folder
@@ -51,7 +54,7 @@ def main() -> None:
     """Load the weights; prepare each picture; classify them all; print."""
     args = parse_arguments()
     numerics.pin()
-    network = load_revision(args.model, args.rev) if args.rev else weights.load(args.model)
+    network = load_network(args.model, args.rev)
 
     pictures, skipped = list_pictures(args.pictures)
     for folder, n in skipped.items():
@@ -90,33 +93,37 @@ def parse_arguments() -> Namespace:
     parser.add_argument("pictures", nargs="+", help="files, folders, or - for standard input")
     parser.add_argument("--json", action="store_true", help="print JSON, for programs")
     parser.add_argument("--show", type=Path, metavar="DIR", help="save what the network saw there")
-    parser.add_argument("--model", type=Path, default=Path("models/model.safetensors"))
+    parser.add_argument("--model", type=Path, help="weights (default: those that dvc.yaml names)")
     parser.add_argument("--rev", help="take the weights of this commit, tag, branch or experiment")
     numerics.add_workers_option(parser)
     return parser.parse_args()
 
 
-def load_revision(path: Path, rev: str) -> Network:
-    """The network of another revision, from DVC's cache or its remote.
+def load_network(path: Path | None, rev: str | None) -> Network:
+    """The network in a file, by default the one that dvc.yaml names: that of the workspace, or
+    that of another revision, from DVC's cache or its remote.
 
     Raises:
-        UserError: git does not know the revision, or DVC cannot get the weights.
+        UserError: there is no such revision, or no network in that file, or DVC cannot get it.
     """
+    revision = resolve(rev) if rev else WORKSPACE
+    path = path or Path(read_pipeline(revision).path(MODEL))
+    if revision == WORKSPACE:
+        return weights.load(path)
     import dvc.api  # noqa: PLC0415 - it takes a second; only --rev needs it
     from dvc.exceptions import DvcException, PathMissingError  # noqa: PLC0415
 
-    try:
-        content = dvc.api.read(str(path), rev=rev, mode="rb")
-    except PathMissingError:
-        raise UserError(
-            f"{path} of {rev}: in neither DVC's cache nor a remote; get it with `dvc pull` or"
-            " `dvc exp pull`, or check that revision out and make it with `dvc repro train`"
-        ) from None
-    except (DvcException, OSError) as error:
-        raise UserError(f"{path} of {rev}: {error}") from None
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        copy.write_bytes(content)
+        try:
+            copy.write_bytes(dvc.api.read(str(path), rev=revision.commit, mode="rb"))
+        except PathMissingError:
+            raise UserError(
+                f"{path} of {revision}: in neither DVC's cache nor a remote; get it with `dvc pull`"
+                " or `dvc exp pull`, or check that revision out and make it with `dvc repro train`"
+            ) from None
+        except (DvcException, OSError) as error:
+            raise UserError(f"{path} of {revision}: {error}") from None
         return weights.load(copy)
 
 
@@ -188,24 +195,21 @@ def rank(names: Sequence[str], several: Sequence[bool], outputs: LogProbabilitie
     """The two most probable digits of each picture, from the network's outputs (n, 10)."""
     order = np.argsort(-outputs, axis=1, kind="stable")[:, :2]  # (n, 2)
     confidence = np.exp(np.take_along_axis(outputs, order, axis=1).astype(np.float64)).round(6)
-    columns = (names, *order.T.tolist(), *confidence.T.tolist(), several)
+    fields = (names, *order.T.tolist(), *confidence.T.tolist(), several)
     return [
         Guess(name, digit, sure, runner_up, less_sure, more)
-        for name, digit, runner_up, sure, less_sure, more in zip(*columns, strict=True)
+        for name, digit, runner_up, sure, less_sure, more in zip(*fields, strict=True)
     ]
 
 
 def as_table(guesses: Sequence[Guess]) -> str:
     """A row for each picture, for people."""
-    names = [printable(guess.picture) for guess in guesses]
-    width = max(map(len, ["picture", *names]))
-    lines = [f"{'picture':{width}}  digit  confidence  runner-up"]
-    lines += [
-        f"{name:{width}}  {guess.digit:5}  {100 * guess.confidence:8.2f} %"
-        f"  {guess.runner_up} ({100 * guess.runner_up_confidence:.2f} %)"
-        for name, guess in zip(names, guesses, strict=True)
+    rows = [["picture", "digit", "confidence", "runner-up"]]
+    rows += [
+        [printable(name), str(digit), f"{100 * sure:.2f} %", f"{second} ({100 * less_sure:.2f} %)"]
+        for name, digit, sure, second, less_sure, _ in guesses
     ]
-    return "\n".join(lines)
+    return columns(rows, "<>><")
 
 
 def as_json(guesses: Sequence[Guess]) -> str:
@@ -216,11 +220,6 @@ def as_json(guesses: Sequence[Guess]) -> str:
 def complain(name: str, problem: str) -> None:
     """Say on standard error what is wrong with a picture or a folder."""
     print(f"{printable(name)}: {problem}", file=sys.stderr)
-
-
-def printable(name: str) -> str:
-    """The name; quoted and escaped if it holds characters that could control a terminal."""
-    return name if name.isprintable() else ascii(name)
 
 
 def save_pictures(folder: Path, images: Sequence[Grey], guesses: Sequence[Guess]) -> None:

@@ -15,5 +15,5 @@ def columns(rows: Sequence[Sequence[str]], sides: str) -> str:
 
 
 def printable(name: str) -> str:
-    """The name, quoted if a character in it is invisible or controls the terminal."""
+    """The name; quoted and escaped if it holds characters that could control a terminal."""
     return name if name.isprintable() else ascii(name)

@@ -16,7 +16,7 @@ from stages.common import mnist
 from stages.model.network import Network, NetworkConfig
 from tests.support import browser, pictures, tiny
 from tests.support.project import Project
-from tools.page import content, revision
+from tools.page import content, provenance
 from tools.page.__main__ import SCRIPTS
 from tools.prepare import Grey, prepare
 
@@ -65,9 +65,9 @@ def test_a_changed_parameter_is_a_changed_workspace(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project.folder)
-    assert not revision.is_changed()
+    assert not provenance.is_changed()
     project.set_param("train", "seed", 7)
-    assert revision.is_changed()
+    assert provenance.is_changed()
 
 
 def test_other_weights_are_a_changed_workspace_though_git_does_not_track_them(
@@ -78,7 +78,7 @@ def test_other_weights_are_a_changed_workspace_though_git_does_not_track_them(
     model.unlink()  # it may be a link into DVC's cache
     shutil.copy(model.parent / "checkpoints/epoch-01.safetensors", model)
     assert project("git", "status", "--porcelain") == ""
-    assert revision.is_changed()
+    assert provenance.is_changed()
 
 
 @needs_chromium

@@ -121,7 +121,10 @@ def test_a_pipeline_that_fails_shows_why(project: Project) -> None:
 def test_an_unknown_revision_and_a_commit_without_a_lock_are_named(project: Project) -> None:
     process = project.run(*VERIFY, "v9")
     assert process.returncode == 1
-    assert process.stdout == "v9: git knows no such revision; `git log --all` lists them\n"
+    assert process.stdout.startswith("'v9' is neither a git revision nor an experiment; `git")
+    process = project.run(*VERIFY, "workspace")
+    assert process.returncode == 1
+    assert process.stdout == "only a commit can be verified, not the workspace: commit it first\n"
     project("git", "rm", "--quiet", "--cached", "dvc.lock")
     project("git", "commit", "--quiet", "--message=no lock")
     process = project.run(*VERIFY)

@@ -14,12 +14,13 @@ from playwright.sync_api import Page, expect
 
 from stages.common import mnist
 from tests.support import browser, pictures
+from tests.support.real import DATA, MODEL, PREDICTIONS
+from tests.support.runner import ROOT
 from tools.page import __main__ as tool
 from tools.page import content
 from tools.prepare import prepare
 
-ROOT = Path(__file__).parents[2]
-PRESENT = all((ROOT / path).exists() for path in (tool.DATA, tool.MODEL))
+PRESENT = DATA.exists() and MODEL.exists()
 
 pytestmark = [
     pytest.mark.real,
@@ -49,8 +50,8 @@ def test_the_file_is_smaller_than_a_megabyte(written: Path) -> None:
 
 
 def test_all_test_images_get_the_labels_and_confidences_of_the_predictions(page: Page) -> None:
-    images, _ = mnist.load(ROOT / tool.DATA, "test")
-    predictions = pd.read_csv(ROOT / tool.PREDICTIONS)
+    images, _ = mnist.load(DATA, "test")
+    predictions = pd.read_csv(PREDICTIONS)
     probabilities = browser.classify(page, images)
     assert len(probabilities) == 10_000
     assert (probabilities.argmax(axis=1) == predictions["predicted"]).all()
@@ -86,8 +87,8 @@ def test_a_drawing_is_prepared_as_its_picture_is(page: Page, digits: tuple[int, 
 
 
 def test_a_cell_of_the_matrix_opens_the_images_behind_it(page: Page) -> None:
-    images, _ = mnist.load(ROOT / tool.DATA, "test")
-    predictions = pd.read_csv(ROOT / tool.PREDICTIONS)
+    images, _ = mnist.load(DATA, "test")
+    predictions = pd.read_csv(PREDICTIONS)
     for (label, predicted), group in predictions.groupby(["label", "predicted"]):
         cell = page.locator(f"[data-label='{label}'][data-predicted='{predicted}']")
         expect(cell).to_have_text(str(len(group)))

@@ -1,7 +1,10 @@
 """Where `dvc repro` puts the real data, weights and predictions."""
 
 from tests.support.runner import ROOT
+from tools import pipeline
+from tools.pipeline import Pipeline
 
-DATA = ROOT / "data/MNIST/raw"
-MODEL = ROOT / "models/model.safetensors"
-PREDICTIONS = ROOT / "metrics/predictions.csv"
+_DVC = Pipeline.parse((ROOT / "dvc.yaml").read_bytes())
+DATA = ROOT / _DVC.path(pipeline.DATA)
+MODEL = ROOT / _DVC.path(pipeline.MODEL)
+PREDICTIONS = ROOT / _DVC.path(pipeline.PREDICTIONS)

@@ -13,8 +13,9 @@ from PIL import Image
 from stages.common.errors import UserError
 from stages.model.network import Network, NetworkConfig
 from tests.support import runner, tiny
+from tests.support.run_files import git
 from tools.page import __main__ as page
-from tools.page import content, revision
+from tools.page import content, provenance
 
 PREDICTIONS = pd.DataFrame(
     {
@@ -105,18 +106,10 @@ def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
         content.pictures(tmp_path)
 
 
-def test_values_of_params_are_texts_with_what_is_nested_on_lines(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text("a: {lr: 1e-3, mirrors: [x, y], sha256: {x: '0', y: '1'}}\nb: {}\n")
+def test_values_of_params_are_texts_with_what_is_nested_on_lines() -> None:
+    groups = {"a": {"lr": 0.001, "mirrors": ["x", "y"], "sha256": {"x": "0", "y": 1}}, "b": {}}
     expected = {"a": {"lr": "0.001", "mirrors": "x\ny", "sha256": "x: 0\ny: 1"}, "b": {}}
-    assert content.read_params(path) == expected
-
-
-def test_broken_params_are_one_line(tmp_path: Path) -> None:
-    path = tmp_path / "params.yaml"
-    path.write_text("a: [\n")
-    with pytest.raises(UserError, match=r"params\.yaml: not valid YAML; `dvc repro` says where$"):
-        content.read_params(path)
+    assert content.params_texts(groups) == expected
 
 
 def test_the_policy_names_the_scripts_and_the_style_by_their_hashes() -> None:
@@ -159,12 +152,12 @@ def test_what_is_missing_is_one_line(
 
 
 @pytest.fixture
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def dated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A git repository, the working directory, with a dvc.lock in a commit of its own."""
     monkeypatch.chdir(tmp_path)
-    revision.git("init", "--quiet")
+    git("init", "--quiet")
     for key, value in {"name": "Tester", "email": "tester@example.com"}.items():
-        revision.git("config", f"user.{key}", value)
+        git("config", f"user.{key}", value)
     commit("2031-05-06T23:30:00-02:00", "dvc.lock")
     commit("2032-01-01T00:00:00Z", "other")
     return tmp_path
@@ -172,25 +165,25 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def commit(when: str, name: str) -> None:
     Path(name).touch()
-    revision.git("add", name)
+    git("add", name)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GIT_COMMITTER_DATE", when)
-        revision.git("commit", "--quiet", "--message", f"Add {name}")
+        git("commit", "--quiet", "--message", f"Add {name}")
 
 
-@pytest.mark.usefixtures("repository")
+@pytest.mark.usefixtures("dated")
 def test_the_time_is_that_of_the_last_commit_that_changed_the_lock() -> None:
-    assert revision.locked() == "2031-05-07 01:30 UTC"
+    assert provenance.locked() == "2031-05-07 01:30 UTC"
 
 
-def test_a_shallow_clone_does_not_know_the_time(repository: Path) -> None:
-    (repository / ".git/shallow").write_text(revision.git("rev-parse", "HEAD~"))
-    assert revision.locked() == "unknown: this is a shallow clone"
+def test_a_shallow_clone_does_not_know_the_time(dated: Path) -> None:
+    (dated / ".git/shallow").write_text(git("rev-parse", "HEAD~"))
+    assert provenance.locked() == "unknown: this is a shallow clone"
 
 
-@pytest.mark.usefixtures("repository")
+@pytest.mark.usefixtures("dated")
 def test_a_lock_that_was_never_committed_has_no_time() -> None:
-    revision.git("rm", "--quiet", "dvc.lock")
-    revision.git("update-ref", "-d", "HEAD")
+    git("rm", "--quiet", "dvc.lock")
+    git("update-ref", "-d", "HEAD")
     commit("2033-01-01T00:00:00Z", "first")
-    assert revision.locked() == "not committed"
+    assert provenance.locked() == "not committed"

@@ -1,6 +1,6 @@
 """One HTML file that shows the committed run and classifies what is drawn on it, with no network.
 
-`content.py` computes what the page says, `revision.py` asks git, `__main__.py` puts both into
+`content.py` computes what the page says, `provenance.py` asks git, `__main__.py` puts both into
 `page.html`. `style.css` and the scripts go into the page as they are here: `network.js` is the
 network, `prepare.js` makes an MNIST image of a drawing, `page.js` is what moves.
 """

@@ -11,6 +11,7 @@ import hashlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -19,13 +20,10 @@ from stages.common import files, mnist, tables
 from stages.common.errors import run
 from stages.common.tables import Prediction
 from stages.model import weights
-from tools.page import content, revision
+from tools.page import content, provenance
+from tools.pipeline import DATA, MODEL, PICTURES, PREDICTIONS, locate
+from tools.repository import PARAMS, WORKSPACE, load, parse_yaml
 
-DATA = Path("data/MNIST/raw")
-MODEL = Path("models/model.safetensors")
-PARAMS = Path("params.yaml")
-PICTURES = Path("metrics/plots")
-PREDICTIONS = Path("metrics/predictions.csv")
 SOURCES = Path(__file__).parent
 SCRIPTS = ["network.js", "prepare.js", "pad.js", "confusion.js"]
 
@@ -33,38 +31,47 @@ SCRIPTS = ["network.js", "prepare.js", "pad.js", "confusion.js"]
 def main() -> None:
     """Read the run, write the page."""
     args = parse_arguments()
-    network = weights.load(MODEL)
-    predictions = tables.read(PREDICTIONS, Prediction)
-    images, _ = mnist.load(DATA, "test")
-    content.check(predictions, images, PREDICTIONS)
-    params = content.read_params(PARAMS)
-    pictures = content.pictures(PICTURES)
-
-    overall, per_digit = content.shares(predictions)
-    shown = content.examples(predictions)
     scripts = [read_source(name) for name in SCRIPTS]
     style = read_source("style.css")
     page = template().render(
         policy=policy(scripts, style),
         style=style,
         scripts=scripts,
-        revision=revision.read(),
-        params=params,
-        overall=overall,
-        per_digit=per_digit,
-        confusion=content.confusion(predictions),
-        examples={
-            "columns": content.SHEET_COLUMNS,
-            "rows": [list(row) for row in shown.itertuples(index=False)],
-        },
-        sheet=content.data_uri(content.sheet(images[shown["index"]])),
-        pictures=pictures,
-        network=content.embed_network(network),
-        parameters=sum(tensor.numel() for tensor in network.state_dict().values()),
-        digest=mnist.sha256(MODEL.read_bytes()),
+        **read_run(),
+        revision=provenance.read(),
     )
     files.write(args.page, page.encode())
     print(f"{args.page}: {len(page.encode()) / 1000:,.0f} kB, open it in a browser")
+
+
+def read_run() -> dict[str, Any]:
+    """What page.html says of the run in the workspace.
+
+    Raises:
+        UserError: a file is missing or damaged.
+    """
+    model, table = locate(MODEL), locate(PREDICTIONS)
+    network = weights.load(model)
+    predictions = tables.read(table, Prediction)
+    images, _ = mnist.load(locate(DATA), "test")
+    content.check(predictions, images, table)
+    overall, per_digit = content.shares(predictions)
+    shown = content.examples(predictions)
+    return {
+        "params": content.params_texts(load(WORKSPACE, PARAMS, parse_yaml)),
+        "overall": overall,
+        "per_digit": per_digit,
+        "confusion": content.confusion(predictions),
+        "examples": {
+            "columns": content.SHEET_COLUMNS,
+            "rows": [list(row) for row in shown.itertuples(index=False)],
+        },
+        "sheet": content.data_uri(content.sheet(images[shown["index"]])),
+        "pictures": content.pictures(locate(PICTURES)),
+        "network": content.embed_network(network),
+        "parameters": sum(tensor.numel() for tensor in network.state_dict().values()),
+        "digest": mnist.sha256(model.read_bytes()),
+    }
 
 
 def parse_arguments() -> Namespace:

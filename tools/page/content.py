@@ -10,16 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from PIL import Image
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
-from scipy.stats import binomtest
 
 from stages.common import mnist
 from stages.common.errors import UserError
+from stages.common.intervals import wilson
+from stages.common.tables import Prediction
 from stages.model.network import Network
 from tools.operators import constants, operators
 
-COLUMNS = {"index": int, "label": int, "predicted": int, "confidence": float}
 EXAMPLES = 12  # images at most behind a cell of the confusion matrix, to bound the page's size
 SHEET_COLUMNS = 24  # images in a row of the sheet
 HEAT_LEVELS = 5  # shades of the confusion matrix
@@ -58,10 +56,9 @@ def check(predictions: pd.DataFrame, images: mnist.Images, path: Path) -> None:
 
 
 def share(correct: "pd.Series[bool]") -> Share:
-    """The fraction of true values with its 95 % interval (Wilson 1927, from SciPy)."""
+    """The fraction of true values with its 95 % interval (Wilson)."""
     right, n = int(correct.sum()), len(correct)
-    low, high = binomtest(right, n).proportion_ci(method="wilson")
-    return Share(right, n, right / n, float(low), float(high))
+    return Share(right, n, right / n, *wilson(right, n))
 
 
 def shares(predictions: pd.DataFrame) -> tuple[Share, dict[int, Share]]:
@@ -95,7 +92,7 @@ def examples(predictions: pd.DataFrame) -> pd.DataFrame:
     order = ["label", "predicted", "telling", "index"]
     rows = predictions.assign(telling=telling)
     rows = rows.sort_values(order, ascending=[True, True, False, True])
-    return rows.groupby(["label", "predicted"]).head(EXAMPLES)[list(COLUMNS)]
+    return rows.groupby(["label", "predicted"]).head(EXAMPLES)[list(Prediction._fields)]
 
 
 def sheet(images: mnist.Images) -> bytes:
@@ -139,16 +136,8 @@ def pictures(folder: Path) -> dict[str, str]:
     return {path.stem.replace("_", " ").capitalize(): data_uri(path.read_bytes()) for path in paths}
 
 
-def read_params(path: Path) -> dict[str, dict[str, str]]:
-    """The groups of params.yaml: in each, keys to texts.
-
-    Raises:
-        UserError: it is not YAML.
-    """
-    try:
-        groups = YAML(typ="safe", pure=True).load(path)
-    except YAMLError:
-        raise UserError(f"{path}: not valid YAML; `dvc repro` says where") from None
+def params_texts(groups: Mapping[str, Any]) -> dict[str, dict[str, str]]:
+    """The groups of params.yaml: in each, keys to texts."""
     return {
         str(group): {str(key): text(value) for key, value in values.items()}
         for group, values in groups.items()
