@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 import pytest
 
 from stages.common.errors import UserError
-from stages.common.tables import Prediction
+from stages.common.tables import Prediction, count_confusions
 from tests.support.runner import ROOT
 from tools.compare import report
 from tools.compare.comparison import Change, Confusion, compare, confusions
@@ -107,19 +108,23 @@ def test_each_digit_is_a_test_of_its_own_corrected_for_their_number() -> None:
     assert [row.p_corrected for row in rows.values()] == pytest.approx([3 * 2 / 64, 1, 1])
 
 
+def counts(labels: list[int], predicted: list[int]) -> npt.NDArray[np.int64]:
+    return count_confusions(pd.DataFrame({"label": labels, "predicted": predicted}))
+
+
 def test_the_confusions_that_changed_most_come_first_and_ties_in_the_order_of_the_digits() -> None:
-    labels = np.array([7, 7, 7, 2, 2, 2, 5, 4])
-    before = np.array([1, 1, 7, 3, 2, 2, 5, 9])
-    after = np.array([7, 7, 7, 2, 4, 3, 6, 9])
-    grew, shrank = confusions(labels, before, after)
+    labels = [7, 7, 7, 2, 2, 2, 5, 4]
+    before, after = [1, 1, 7, 3, 2, 2, 5, 9], [7, 7, 7, 2, 4, 3, 6, 9]
+    grew, shrank = confusions(counts(labels, before), counts(labels, after))
     assert grew == [Confusion(2, 4, 0, 1), Confusion(5, 6, 0, 1)]  # 2 for 3, 4 for 9: as before
     assert shrank == [Confusion(7, 1, 2, 0)]
 
 
 def test_no_more_than_five_confusions_are_shown() -> None:
-    labels, right, wrong = np.zeros(9, int), np.zeros(9, int), np.arange(1, 10)
-    assert [len(side) for side in confusions(labels, right, wrong)] == [5, 0]
-    assert [len(side) for side in confusions(labels, wrong, right)] == [0, 5]
+    labels = [0] * 9
+    right, wrong = counts(labels, labels), counts(labels, [*range(1, 10)])
+    assert [len(side) for side in confusions(right, wrong)] == [5, 0]
+    assert [len(side) for side in confusions(wrong, right)] == [0, 5]
 
 
 def test_the_whole_report() -> None:

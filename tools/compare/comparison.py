@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import permutations
 from typing import Any, Literal
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 from stages.common.errors import UserError
 from stages.common.intervals import wilson
 from stages.common.mnist import CLASSES
+from stages.common.tables import count_confusions
 from tools.compare.evidence import ACCURACY, PER_DIGIT, Evidence, differing
 from tools.pipeline import DATA, MODEL, Output
 from tools.repository import Revision
@@ -102,7 +104,7 @@ def compare(base: Evidence, head: Evidence) -> Comparison:
     labels = base.predictions["label"].to_numpy()
     before, after = (side.predictions["predicted"].to_numpy() for side in (base, head))
     overall = paired(labels, before, after)
-    grew, shrank = confusions(labels, before, after)
+    grew, shrank = confusions(*(count_confusions(side.predictions) for side in (base, head)))
     return Comparison(
         base=base.revision,
         head=head.revision,
@@ -161,17 +163,13 @@ def per_digit(labels: Digits, base: Digits, head: Digits) -> dict[str, Paired]:
 
 
 def confusions(
-    labels: Digits, base: Digits, head: Digits
+    base: npt.NDArray[np.int64], head: npt.NDArray[np.int64]
 ) -> tuple[list[Confusion], list[Confusion]]:
-    """The confusions that grew most and those that shrank most, the largest change first."""
-    counts = np.zeros((2, CLASSES, CLASSES), int)  # side, label, predicted
-    for side, predicted in enumerate((base, head)):
-        np.add.at(counts[side], (labels, predicted), 1)
+    """The confusions that grew most and those that shrank most, the largest change first, from
+    the counts of images by label and prediction, (10, 10)."""
     every = [
-        Confusion(label, predicted, *map(int, counts[:, label, predicted]))
-        for label in range(CLASSES)
-        for predicted in range(CLASSES)
-        if label != predicted
+        Confusion(*pair, int(base[pair]), int(head[pair]))
+        for pair in permutations(range(CLASSES), 2)
     ]
     grew = sorted(every, key=lambda confusion: confusion.base - confusion.head)[:MOST]
     shrank = sorted(every, key=lambda confusion: confusion.head - confusion.base)[:MOST]

@@ -2,7 +2,6 @@
 
 import base64
 import io
-import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,7 +10,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from stages.common import mnist
+from stages.common import mnist, tables
 from stages.common.errors import UserError
 from stages.common.intervals import wilson
 from stages.common.tables import Prediction
@@ -71,8 +70,7 @@ def shares(predictions: pd.DataFrame) -> tuple[Share, dict[int, Share]]:
 def confusion(predictions: pd.DataFrame) -> list[list[Cell]]:
     """A row for each label, a cell for each prediction. Heat grows with the square root of the
     count, so that a single mistake is seen beside the most frequent one."""
-    counts = np.zeros((mnist.CLASSES, mnist.CLASSES), dtype=int)
-    np.add.at(counts, (predictions["label"], predictions["predicted"]), 1)
+    counts = tables.count_confusions(predictions)
     wrong = np.where(np.eye(mnist.CLASSES, dtype=bool), 0, counts)
     heat = np.ceil(HEAT_LEVELS * np.sqrt(wrong / max(1, wrong.max()))).astype(int)
     return [
@@ -97,11 +95,7 @@ def examples(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def sheet(images: mnist.Images) -> bytes:
     """Images (n, 28, 28) side by side in one PNG, SHEET_COLUMNS in a row, dark on white."""
-    rows = math.ceil(len(images) / SHEET_COLUMNS)
-    padded = np.zeros((rows * SHEET_COLUMNS, mnist.SIZE, mnist.SIZE), np.uint8)
-    padded[: len(images)] = images
-    grid = padded.reshape(rows, SHEET_COLUMNS, mnist.SIZE, mnist.SIZE).swapaxes(1, 2)
-    picture = Image.fromarray(255 - grid.reshape(rows * mnist.SIZE, SHEET_COLUMNS * mnist.SIZE))
+    picture = Image.fromarray(255 - mnist.mosaic(images, SHEET_COLUMNS))
     content = io.BytesIO()
     picture.save(content, "PNG", optimize=True)
     return content.getvalue()
