@@ -1,3 +1,7 @@
-"""What people run beside the pipeline: one module a tool."""
+"""What people run beside the pipeline: compare, verify, predict, export, page, distributed.
 
-import stages  # noqa: F401 - says so, in one line, when this is not the Python of the project
+They share `repository` (git), `pipeline` (dvc.yaml and dvc.lock), `statistics`, `markdown`,
+`terminal`, `operators` (the network as ONNX has it) and `prepare` (a picture as MNIST has it).
+"""
+
+import stages  # noqa: F401 - it ends in one line if this Python lacks the packages

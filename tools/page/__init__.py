@@ -2,5 +2,6 @@
 
 `content.py` computes what the page says, `provenance.py` asks git, `__main__.py` puts both into
 `page.html`. `style.css` and the scripts go into the page as they are here: `network.js` is the
-network, `prepare.js` makes an MNIST image of a drawing, `page.js` is what moves.
+network, `prepare.js` makes an MNIST image of a drawing, `pad.js` is the canvas to draw on, and
+`confusion.js` shows the images behind a cell of the confusion matrix.
 """
