@@ -15,8 +15,8 @@ if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to 
 from importlib.util import find_spec
 
 REQUIRED = [
-    "matplotlib", "numpy", "pandas", "psutil", "pydantic", "requests", "ruamel", "safetensors",
-    "scipy", "torch", "tqdm",
+    "filelock", "matplotlib", "numpy", "pandas", "psutil", "pydantic", "requests", "ruamel",
+    "safetensors", "scipy", "torch", "tqdm",
 ]  # fmt: skip
 MISSING = [name for name in REQUIRED if find_spec(name) is None]
 

@@ -9,7 +9,6 @@ DVC deletes a stage's outputs before it runs the stage, so the progress has a fo
 run.json names an epoch's file only after that file is whole. A run that ends well removes all.
 """
 
-import fcntl
 import hashlib
 import os
 import platform
@@ -22,6 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 import torch
+from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
 from safetensors.torch import load_file
 from safetensors.torch import save as to_bytes
@@ -109,34 +109,19 @@ def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
 @contextmanager
 def _locked(folder: Path) -> Iterator[Path]:
     """Hold the folder's lock, a file with the id of this process. A killed process loses it."""
+    folder.mkdir(parents=True, exist_ok=True)
     path = folder / LOCK
-    while True:
-        folder.mkdir(parents=True, exist_ok=True)
-        files.refuse_link_outside(path)
-        with path.open("a+", encoding="ascii") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                lock.seek(0)
-                raise UserError(
-                    f"{folder}: process {lock.read()} is training here;"
-                    " wait until it ends, or end it with `kill` and its number"
-                ) from None
-            if not _is_at(path, lock.fileno()):
-                continue  # another process has just ended and removed this file: take a new one
-            lock.truncate(0)
-            lock.write(str(os.getpid()))
-            lock.flush()
-            yield path
-            return
-
-
-def _is_at(path: Path, descriptor: int) -> bool:
-    """Whether the open file still has this path."""
+    files.refuse_link_outside(path)
     try:
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False
+        held = FileLock(path, timeout=0).acquire()
+    except Timeout:
+        raise UserError(
+            f"{folder}: process {path.read_text(encoding='ascii')} is training here;"
+            " wait until it ends, or end it with `kill` and its number"
+        ) from None
+    with held:
+        path.write_text(str(os.getpid()), encoding="ascii")
+        yield path
 
 
 def _launchers() -> list[int]:
