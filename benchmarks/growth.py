@@ -18,7 +18,7 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from benchmarks import processes
-from benchmarks.processes import IMAGES, Run, require_data
+from benchmarks.processes import IMAGES, Run
 from benchmarks.report import machine
 from stages.common import errors
 from tools.markdown import table
@@ -48,14 +48,13 @@ def main() -> None:
     args = parser.parse_args()
     if args.repeats < 1:
         parser.error("at least 1 repeat")
-    require_data()
     by_epochs = [Case(epochs=epochs) for epochs in (EPOCHS[:2] if args.quick else EPOCHS)]
     by_size = [Case(batch_size=size) for size in (BATCH_SIZES[1:3] if args.quick else BATCH_SIZES)]
     cases = dict.fromkeys([*by_epochs, *by_size, ONE, ALONE, TOGETHER])  # each once
 
     runs: dict[Case, list[Run]] = {case: [] for case in cases}
     with TemporaryDirectory() as folder:
-        for case in tqdm(args.repeats * list(cases), leave=False):
+        for case in tqdm(args.repeats * list(cases), leave=False, disable=None):
             runs[case].append(train(case, Path(folder)))
 
     alone = [run for case in cases if case.experiments == 1 for run in runs[case]]

@@ -17,9 +17,9 @@ from typing import NamedTuple
 
 from benchmarks import recipes
 from stages.common.errors import UserError
+from tools import pipeline
 
 ROOT = recipes.ROOT
-DATA = ROOT / "data/MNIST/raw"
 IMAGES = 60_000  # an epoch
 
 
@@ -46,14 +46,16 @@ class Run(NamedTuple):
         return len(self.ends) * self.epoch()
 
 
-def require_data() -> None:
-    """Check that the images are there.
+def data_folder() -> Path:
+    """The folder with the real images.
 
     Raises:
-        UserError: they are not.
+        UserError: it is not there.
     """
-    if not DATA.exists():
-        raise UserError(f"{DATA}: not found; get it with `dvc repro download`")
+    folder = ROOT / pipeline.locate(pipeline.DATA)
+    if not folder.exists():
+        raise UserError(f"{folder}: not found; get it with `dvc repro download`")
+    return folder
 
 
 def python(module: str, *arguments: str | Path) -> Run:
@@ -104,7 +106,7 @@ def train(
     out.mkdir()
     recipes.apply(overrides, ROOT / "params.yaml", out / "params.yaml")
     names = ("model.safetensors", "checkpoints", "first_images.idx", "history.csv", "progress")
-    paths = [DATA, *(out / name for name in names)]
+    paths = [data_folder(), *(out / name for name in names)]
     options = [f"--params={out / 'params.yaml'}", f"--workers={workers}"]
     return with_epochs(python(module, *paths, *options), out)
 
@@ -114,9 +116,10 @@ def clone(target: Path) -> None:
 
     Its cache is empty otherwise, so DVC has to run the other stages.
     """
+    data = data_folder()
     shutil.rmtree(target, ignore_errors=True)
     measure(["git", "clone", "--quiet", ROOT, target], ROOT)
-    measure(["dvc", "repro", "download"], target, MNIST_DIR=str(DATA))
+    measure(["dvc", "repro", "download"], target, MNIST_DIR=str(data))
 
 
 def with_epochs(run: Run, out: Path) -> Run:

@@ -20,7 +20,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from benchmarks.processes import DATA, ROOT, measure, require_data
+from benchmarks.processes import ROOT, data_folder, measure
 from stages import train
 from stages.common import errors, mnist, params
 from stages.model import numerics
@@ -63,7 +63,6 @@ def main() -> None:
     if args.worker:
         worker(args.worker, args.steps)
         return
-    require_data()
     rows = []
     for size, threads in CONTESTANTS:
         results = train_ranks(size, threads, args.steps)
@@ -94,7 +93,7 @@ def worker(threads: int, steps: int) -> None:
     setattr(ranks.DistributedTeam, "all_gather", timed(ranks.DistributedTeam.all_gather, gathering))  # noqa: B010 - typed so
     config = params.load(ROOT / "params.yaml", "model", NetworkConfig)
     cpu = torch.device("cpu")
-    x, y = train.to_tensors(*mnist.load(DATA, "train"), config, cpu)
+    x, y = train.to_tensors(*mnist.load(data_folder(), "train"), config, cpu)
     network = Network(config)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.001, momentum=0.9)
     examples = Examples(x.__getitem__, y, label_smoothing=0, entropy=(0, 1))

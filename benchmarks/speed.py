@@ -22,14 +22,13 @@ from tqdm import tqdm
 
 from benchmarks import curves, recipes, report
 from benchmarks.processes import (
-    DATA,
     IMAGES,
     ROOT,
     Run,
     clone,
+    data_folder,
     measure,
     python,
-    require_data,
     train,
     with_epochs,
 )
@@ -61,7 +60,6 @@ def main() -> None:
     repeats, epochs = (1, 2) if args.quick else (args.repeats, args.epochs)
     if repeats < 1 or epochs < 2:
         parser.error("at least 1 repeat and 2 epochs")
-    require_data()
 
     changed = ["git", "status", "--porcelain", "--", "dvc.yaml", "params.yaml", "stages"]
     if measure(changed, ROOT).output:
@@ -70,7 +68,7 @@ def main() -> None:
     runs: dict[str, list[Run]] = {}
     with TemporaryDirectory() as folder:
         turns = contestants(Path(folder), epochs)
-        with tqdm(total=repeats * len(turns), leave=False) as bar:
+        with tqdm(total=repeats * len(turns), leave=False, disable=None) as bar:
             for repeat in range(1, repeats + 1):
                 for name, run in turns.items():
                     bar.set_description(f"Repeat {repeat}: {name}")
@@ -111,13 +109,14 @@ def contestants(scratch: Path, epochs: int) -> dict[str, Callable[[], Run]]:
 
 def notebook(out: Path, epochs: int) -> Run:
     """Run the whole notebook. It writes its pictures and its weights to `out`."""
-    run = python("benchmarks.notebook", ROOT / "data", out, f"--epochs={epochs}")
+    root = data_folder().parents[1]  # that of torchvision.datasets.MNIST
+    run = python("benchmarks.notebook", root, out, f"--epochs={epochs}")
     return with_epochs(run, out)
 
 
 def score(out: Path) -> list[float]:
     """The accuracy on the test images of each checkpoint in `out`."""
-    inputs = [DATA, out / "model.safetensors", out / "checkpoints"]
+    inputs = [data_folder(), out / "model.safetensors", out / "checkpoints"]
     outputs = [out / name for name in ("metrics.json", "predictions.csv", "epochs.csv")]
     python("stages.evaluate", *inputs, *outputs)
     scores = tables.read(out / "epochs.csv", tables.EpochScores, ["accuracy"])

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 from tqdm import tqdm
 
-from benchmarks.processes import DATA, ROOT, busy_seconds, percentage, require_data
+from benchmarks.processes import ROOT, busy_seconds, data_folder, percentage
 from benchmarks.recipes import DEFAULT, SPRINT, Overrides, apply, read
 from benchmarks.report import disturbance
 from stages import train
@@ -78,17 +78,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="few steps: does it work?")
     turns, count = (1, 20) if parser.parse_args().quick else (4, 100)
 
-    require_data()
+    data = data_folder()
     start, before = time.perf_counter(), others_seconds()
     numerics.pin()
     config = params.load(ROOT / "params.yaml", "model", NetworkConfig)
-    images, labels = mnist.load(DATA, "train")
+    images, labels = mnist.load(data, "train")
     x, y = train.to_tensors(images, labels, config, torch.device("cpu"))
 
     trained = {name: load(overrides) for name, overrides in read().items() if name != SPRINT}
     contests = list(product(trained, (1, 2)))
     times: dict[tuple[str, int], list[dict[str, float]]] = {contest: [] for contest in contests}
-    for recipe, workers in tqdm(turns * contests, leave=False):
+    for recipe, workers in tqdm(turns * contests, leave=False, disable=None):
         times[recipe, workers] += steps(config, trained[recipe], x, y, workers, count)
     others = percentage(others_seconds() - before, time.perf_counter() - start)
 

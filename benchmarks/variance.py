@@ -17,7 +17,7 @@ from tempfile import TemporaryDirectory
 import pandas as pd
 
 from benchmarks import recipes
-from benchmarks.processes import clone, measure, require_data
+from benchmarks.processes import clone, measure
 from stages.common import errors
 from tools.markdown import table
 
@@ -32,7 +32,6 @@ def main() -> None:
     args = parser.parse_args()
     if args.seeds < 2:
         parser.error("at least 2 seeds")
-    require_data()
     with TemporaryDirectory() as folder:
         project = Path(folder) / "clone"
         clone(project)
