@@ -48,16 +48,20 @@ def main() -> None:
 def run_queue(project: Path) -> None:
     """Let one worker run all experiments in DVC's queue.
 
+    A worker can end early: DVC's messages are files, and one may be read before it is written.
+    Then another worker is started.
+
     Raises:
         UserError: an experiment failed.
     """
-    measure(["dvc", "queue", "start"], project)
     while True:
         status = measure(["dvc", "queue", "status"], project).output
         if "Failed" in status:
             raise errors.UserError(f"not all experiments succeeded:\n{status}")
-        if "Queued" not in status and "Running" not in status:
-            return
+        if "Running" not in status:
+            if "Queued" not in status:
+                return
+            measure(["dvc", "queue", "start"], project)  # no second one where one is alive
         time.sleep(20)  # `dvc queue status` takes a second of CPU time
 
 
