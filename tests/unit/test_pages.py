@@ -17,7 +17,8 @@ from stages.model.network import Network, NetworkConfig
 from tests.support import commands
 from tests.support.pages import ALL, PAGES, README, TOPICS, Command, Page
 from tests.support.project import tracked_files
-from tests.support.runner import DVC, ROOT
+from tests.support.runner import ROOT
+from tools.pipeline import Lock
 
 METRICS = json.loads((ROOT / "metrics/metrics.json").read_text(encoding="utf-8"))
 ADAPTING, NOTEBOOK, PARAMETERS = (
@@ -25,12 +26,7 @@ ADAPTING, NOTEBOOK, PARAMETERS = (
 )
 TRACKED = tracked_files()
 FOLDERS = {name.partition("/")[0] for name in TRACKED if "/" in name} | {".progress", "page"}
-OUTPUTS = [
-    out if isinstance(out, str) else next(iter(out))
-    for stage in DVC["stages"].values()
-    for kind in ("outs", "metrics", "plots")
-    for out in stage.get(kind, [])
-]
+OUTPUTS = Lock.parse((ROOT / "dvc.lock").read_bytes()).outputs  # MD5 by path
 ENDINGS = {Path(name).suffix for name in [*TRACKED, *OUTPUTS]} - {""}
 LONGEST = 32  # words in a sentence
 
@@ -191,16 +187,10 @@ def test_the_metrics_are_the_committed_ones(page: Page) -> None:
 
 @each_page_on_the_committed_run
 def test_the_digests_are_the_committed_ones(page: Page) -> None:
-    lock = YAML(typ="safe", pure=True).load(ROOT / "dvc.lock")
-    digests = {
-        out["path"]: out["md5"].removesuffix(".dir")
-        for stage in lock["stages"].values()
-        for out in stage["outs"]
-    }
     for line in page.shown():
         match line.split():
             case [path, expected, got, "yes"]:
-                assert expected == got == digests[path.removesuffix("/")]
+                assert expected == got == OUTPUTS[path.removesuffix("/")].removesuffix(".dir")
 
 
 @each_page_on_the_committed_run
