@@ -122,7 +122,7 @@ def train_net(
                 losses.append(loss_sum / LOG_EVERY)
                 accuracies.append(accuracy_sum / LOG_EVERY)
                 loss_sum = accuracy_sum = 0.0
-        save(checkpoints / f"epoch-{epoch:02}.safetensors", net)
+        save(checkpoints / weights.checkpoint_name(epoch), net)
     return losses, accuracies
 
 

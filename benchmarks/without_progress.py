@@ -18,7 +18,7 @@ class NoProgress:
 
     epochs: tuple[progress.Tensors, ...] = ()
 
-    def append(self, tensors: progress.Tensors) -> None:
+    def keep(self, _epoch: int, _tensors: progress.Tensors) -> None:
         """Do nothing."""
 
 

@@ -8,7 +8,7 @@ import sys
 
 HINT = "run `make repro`, or activate the environment first (source .venv/bin/activate)"
 
-if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to read this line and print it
+if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to parse this file, to print it
     version = sys.version.split()[0]
     sys.exit("%s is Python %s, too old: %s" % (sys.executable, version, HINT))  # noqa: UP031
 

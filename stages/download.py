@@ -87,7 +87,7 @@ def fetch(sources: Mapping[str, Source], digests: Mapping[str, str]) -> dict[str
     for title, source in sources.items():
         try:
             for name, content in source([name for name in digests if name not in contents]):
-                if mnist.sha256(content) != digests[name]:
+                if files.sha256(content) != digests[name]:
                     raise SourceError(f"{name} has another SHA-256 than params.yaml pins")
                 contents[name] = content
         except SourceError as error:

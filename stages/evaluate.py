@@ -50,9 +50,9 @@ def main() -> None:
 
     with numerics.pool(args.workers) as pool:
         epochs = []
-        for path in list_checkpoints(args.checkpoints):
+        for path in weights.list_checkpoints(args.checkpoints):
             outputs = classify_sets(weights.load(path), sets, p.batch_size, pool)
-            epochs.append(epoch_scores(epoch_number(path), summarise(outputs, sets)))
+            epochs.append(epoch_scores(weights.checkpoint_epoch(path), summarise(outputs, sets)))
         outputs = classify_sets(weights.load(args.model), sets, p.batch_size, pool)
 
     _, labels = sets["test"]
@@ -79,23 +79,6 @@ def parse_arguments() -> Namespace:
     parser.add_argument("--params", type=Path, default=Path("params.yaml"))
     numerics.add_workers_option(parser)
     return parser.parse_args()
-
-
-def list_checkpoints(folder: Path) -> list[Path]:
-    """The weights after each epoch, in order.
-
-    Raises:
-        UserError: there are none.
-    """
-    checkpoints = sorted(folder.glob("epoch-[0-9]*.safetensors"), key=epoch_number)
-    if not checkpoints:
-        raise UserError(f"{folder}: holds no checkpoints; make them with `dvc repro train`")
-    return checkpoints
-
-
-def epoch_number(checkpoint: Path) -> int:
-    """3 for `epoch-03.safetensors`."""
-    return int(checkpoint.stem.removeprefix("epoch-"))
 
 
 def load_sets(folder: Path, validation_size: int) -> Sets:

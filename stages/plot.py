@@ -32,7 +32,7 @@ from stages.common.errors import UserError, run
 from stages.common.intervals import wilson
 from stages.common.tables import EpochScores, History, Prediction
 
-# Told apart by colour-blind readers (Okabe, Ito 2008).
+# Colours that colour-blind readers can tell apart (Okabe, Ito 2008).
 BLUE, RED, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 
 
@@ -217,9 +217,7 @@ def confusion_matrix(predictions: pd.DataFrame) -> Figure:
     wrong = np.where(np.eye(mnist.CLASSES, dtype=bool), 0, counts)
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.subplots()
-    darkest = 1.3 * max(
-        1, wrong.max()
-    )  # darker than any count, so that the black digits stay readable
+    darkest = 1.3 * max(1, wrong.max())  # so that the black digits stay readable
     axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=darkest)
     for (label, predicted), count in np.ndenumerate(counts):
         weight, color = (

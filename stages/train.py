@@ -2,8 +2,8 @@
 
 Reads the MNIST folder and the groups `model` and `train` of params.yaml. Writes the first images
 as the network sees them, the weights after each epoch and at the end, and the history of loss and
-accuracy as it goes. What it keeps in the folder .progress lets it go on after the last finished
-epoch when it was killed. Processes that torchrun started share the work: stages/training/ranks.py.
+accuracy as it goes. It saves its state in the folder .progress after each epoch: a killed run
+continues from there. Processes that torchrun started share the work: stages/training/ranks.py.
 
     python -m stages.train data/MNIST/raw models/model.safetensors models/checkpoints \\
         models/first_images.idx metrics/history.csv .progress
@@ -31,8 +31,8 @@ from stages.model.network import Network, NetworkConfig
 from stages.training import augment, progress, ranks, state
 from stages.training.step import BatchSums, Examples, train_step
 
-OUTPUTS = ("model", "checkpoints", "first_images", "history", "progress")  # arguments
-CHECKPOINT = "epoch-{:02}.safetensors"
+# The arguments that are paths of outputs.
+OUTPUTS = ("model", "checkpoints", "first_images", "history", "progress")
 SHOWN = 100  # images of the first batch, at most
 
 
@@ -68,6 +68,28 @@ class TrainParams(params.Params):
         return shards
 
 
+class Record:
+    """What training writes as it goes: history.csv, and the weights after each epoch."""
+
+    def __init__(self, history: Path, checkpoints: Path) -> None:
+        self._history = history
+        self._checkpoints = checkpoints
+        self._rows: list[History] = []
+
+    def add(self, *rows: History) -> None:
+        """Add rows to the history."""
+        self._rows += rows
+        files.write(self._history, tables.encode(History, self._rows))
+
+    def checkpoint(self, epoch: int, network: Network) -> None:
+        """Save the weights after an epoch.
+
+        Raises:
+            FloatingPointError: a weight is not a finite number.
+        """
+        weights.save(self._checkpoints / weights.checkpoint_name(epoch), network)
+
+
 def main() -> None:
     start = time.monotonic()
     args = parse_arguments()
@@ -76,31 +98,23 @@ def main() -> None:
     with ranks.only_rank_0_writes(args, *OUTPUTS) as args:
         device = choose_device(p.device, exact=numerics.pin())
         images, labels = mnist.load(args.data, "train")
-        identity = progress.fingerprint(
+        fingerprint = progress.fingerprint(
             params={"model": config.model_dump(), "train": p.model_dump()},
-            data=mnist.sha256(images.tobytes() + labels.tobytes()),
+            data=files.sha256(images.tobytes() + labels.tobytes()),
             device=str(device),
         )
-        team = ranks.join(identity, p.shards, device, args.params)
+        team = ranks.join(fingerprint, p.shards, device, args.params)
         held_out = mnist.held_out(labels, p.validation_size)
         x, y = to_tensors(images[~held_out], labels[~held_out], config, device)
         files.write(args.first_images, mnist.encode_idx(first_images(x, p, config)))
 
-        torch.manual_seed(p.seed)  # for the initial weights
-        network = Network(config).to(device)
-        optimizer = torch.optim.SGD(
-            network.parameters(),
-            lr=p.lr,
-            momentum=p.momentum,
-            nesterov=p.nesterov,
-            weight_decay=p.weight_decay,
-        )
         workers = min(args.workers, len(team.own(p.shards)) or 1) if device.type == "cpu" else 1
         print(f"Training on {len(x):,} images ({device}, workers: {workers})")
+        record = Record(args.history, args.checkpoints)
         try:
-            with progress.kept(args.progress, identity) as kept, team.pool(workers) as pool:
+            with progress.kept(args.progress, fingerprint) as kept, team.pool(workers) as pool:
                 kept.epochs = team.broadcast(kept.epochs)
-                train(network, optimizer, x, y, p, pool, kept, args)
+                network = train(x, y, p, config, pool, kept, record)
                 weights.save(args.model, network)
         except FloatingPointError as error:
             raise UserError(f"{error}: lower train.lr ({p.lr})") from None
@@ -108,46 +122,43 @@ def main() -> None:
 
 
 def train(
-    network: Network,
-    optimizer: torch.optim.Optimizer,
     x: Tensor,  # (n, 1, 28, 28), the images
     y: Tensor,  # (n,), their labels
     p: TrainParams,
+    config: NetworkConfig,
     pool: ranks.Pool,
-    kept: progress.Progress,  # the epochs that an earlier process finished
-    outputs: Namespace,
-) -> None:
-    """Train all epochs. Write each row of history as soon as there is one, and the weights after
-    each epoch. Epochs that an earlier process finished are restored, not trained again.
+    kept: progress.Progress,
+    record: Record,
+) -> Network:
+    """The trained network. An epoch that an earlier process finished is restored, not trained
+    again.
 
     Raises:
         FloatingPointError: the loss or a weight is no longer a finite number.
     """
-    history: list[History] = []
+    network, optimizer = initial_state(p, config, x.device)
     for epoch in range(1, p.epochs + 1):
-        resumed = epoch <= len(kept.epochs)
-        if resumed:
-            history += state.restore(kept.epochs[epoch - 1], network, optimizer)
-            files.write(outputs.history, tables.encode(History, history))
+        if epoch <= len(kept.epochs):
+            rows = state.restore(kept.epochs[epoch - 1], network, optimizer)
+            record.add(*rows)
         else:
             transform = augment.transform(x, p.augment, p.seed, epoch)
             examples = Examples(transform, y, p.label_smoothing, (p.seed, epoch))
             batches = torch.split(shuffled(len(x), p.seed, epoch).to(x.device), p.batch_size)
-            window: list[BatchSums] = []  # since the last row of history
+            rows, window = [], []  # of this epoch; the steps since the last row
             for number, batch in enumerate(progress_bar(batches, epoch), start=1):
                 step = (epoch - 1) * len(batches) + number
                 lr = learning_rate(p, step, p.epochs * len(batches))
                 set_learning_rate(optimizer, lr)
                 window.append(train_step(network, optimizer, examples, batch, p.shards, pool))
                 if number % p.log_every == 0 or number == len(batches):
-                    history.append(average(window, epoch, number, step, lr))
-                    files.write(outputs.history, tables.encode(History, history))
-                    tqdm.write(describe(history[-1]))
+                    rows.append(average(window, epoch, number, step, lr))
+                    record.add(rows[-1])
+                    tqdm.write(describe(rows[-1]))
                     window.clear()
-        weights.save(outputs.checkpoints / CHECKPOINT.format(epoch), network)
-        if not resumed:
-            rows = [row for row in history if row.epoch == epoch]
-            kept.append(state.snapshot(network, optimizer, rows))
+        record.checkpoint(epoch, network)
+        kept.keep(epoch, state.snapshot(network, optimizer, rows))
+    return network
 
 
 def parse_arguments() -> Namespace:
@@ -156,7 +167,7 @@ def parse_arguments() -> Namespace:
     parser.add_argument("model", type=Path, help="where the final weights go")
     parser.add_argument("checkpoints", type=Path, help="folder for the weights after each epoch")
     parser.add_argument(
-        "first_images", type=Path, help="where the first images, as in the data and as seen, go"
+        "first_images", type=Path, help="where the first images go, before and after augmentation"
     )
     parser.add_argument("history", type=Path, help="where loss and accuracy go, as CSV")
     parser.add_argument("progress", type=Path, help="folder for what a killed run resumes from")
@@ -206,6 +217,22 @@ def to_pixels(images: Tensor, config: NetworkConfig) -> mnist.Images:
     """Normalised images (..., 1, 28, 28) as they were, (..., 28, 28) uint8."""
     pixels = 255 * (images.squeeze(-3) * config.std + config.mean)
     return pixels.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
+
+
+def initial_state(
+    p: TrainParams, config: NetworkConfig, device: torch.device
+) -> tuple[Network, torch.optim.SGD]:
+    """The network before training, with weights that the seed decides, and its optimizer."""
+    torch.manual_seed(p.seed)
+    network = Network(config).to(device)
+    optimizer = torch.optim.SGD(
+        network.parameters(),
+        lr=p.lr,
+        momentum=p.momentum,
+        nesterov=p.nesterov,
+        weight_decay=p.weight_decay,
+    )
+    return network, optimizer
 
 
 def shuffled(n: int, seed: int, epoch: int) -> Tensor:

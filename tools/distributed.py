@@ -43,7 +43,9 @@ def main() -> None:
     with rendezvous.peer_errors(rank):
         with rendezvous.deadline(rank):
             store = rendezvous.connect()
-            session = rendezvous.meet(PrefixStore("tools", store), rank, size, rendezvous.SECONDS)
+            session = rendezvous.meet(
+                PrefixStore("tools", store), rank, size, rendezvous.PEER_TIMEOUT
+            )
         os.environ[rendezvous.SESSION] = session
         store = PrefixStore(session, store)
         if rank == 0:
@@ -84,7 +86,7 @@ def serve(store: Store, rank: int) -> int:
     if not ready:
         raise UserError(f"{data}: not found; get it with `dvc repro download` or `dvc pull`")
     for number in count(1):
-        message = wait(store, f"call {number}")
+        message = wait(store, rendezvous.announcement(number))
         if "status" in message:
             store.set(f"left {rank}", "")
             return int(message["status"])

@@ -1,5 +1,6 @@
 """Writing files: whole or not at all, and the same bytes for the same content."""
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -69,6 +70,11 @@ def refuse_link_outside(path: Path) -> None:
             f"{path}: a link to {target}, outside of the project; put the file itself there"
             " (if DVC made the link: `dvc config cache.type copy`, then `dvc checkout --relink`)"
         )
+
+
+def sha256(content: bytes) -> str:
+    """The SHA-256 of `content` as 64 hexadecimal digits."""
+    return hashlib.sha256(content).hexdigest()
 
 
 def canonical_json(content: Mapping[str, Any]) -> bytes:

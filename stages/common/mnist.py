@@ -1,6 +1,5 @@
 """The MNIST files: their names, the IDX format, and the digests that show a damaged file."""
 
-import hashlib
 from pathlib import Path
 from typing import Literal
 
@@ -107,11 +106,6 @@ def encode_digests(digests: dict[str, str]) -> bytes:
     return "".join(f"{digests[name]}  {name}\n" for name in NAMES).encode()
 
 
-def sha256(content: bytes) -> str:
-    """The SHA-256 of `content` as 64 hexadecimal digits."""
-    return hashlib.sha256(content).hexdigest()
-
-
 def _read(path: Path, digests: dict[str, str]) -> Images:
     files.refuse_link_outside(path)
     try:
@@ -122,7 +116,7 @@ def _read(path: Path, digests: dict[str, str]) -> Images:
         array = decode_idx(content)
     except ValueError as error:
         raise UserError(f"{path}: {error}; {REPAIR}") from None
-    if sha256(content) != digests.get(path.name):
+    if files.sha256(content) != digests.get(path.name):
         raise UserError(f"{path}: damaged: its SHA-256 is not the one in {DIGESTS}; {REPAIR}")
     return array
 

@@ -63,3 +63,25 @@ def load(path: Path) -> Network:
 
 def _layout(tensors: dict[str, Tensor]) -> dict[str, str]:
     return {name: f"{tensor.dtype} {tuple(tensor.shape)}" for name, tensor in tensors.items()}
+
+
+def checkpoint_name(epoch: int) -> str:
+    """`epoch-03.safetensors` for the weights after the third epoch."""
+    return f"epoch-{epoch:02}.safetensors"
+
+
+def checkpoint_epoch(path: Path) -> int:
+    """3 for a file of that name."""
+    return int(path.stem.removeprefix("epoch-"))
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The weights after each epoch, in order.
+
+    Raises:
+        UserError: there are none.
+    """
+    checkpoints = sorted(folder.glob("epoch-[0-9]*.safetensors"), key=checkpoint_epoch)
+    if not checkpoints:
+        raise UserError(f"{folder}: holds no checkpoints; {REMEDY}")
+    return checkpoints

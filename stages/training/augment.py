@@ -1,4 +1,4 @@
-"""Augmentation: in each epoch, each training image is turned, moved, scaled and sheared anew."""
+"""Augmentation: in each epoch, each training image is rotated, shifted, scaled and sheared anew."""
 
 from collections.abc import Callable
 from functools import cache, partial
@@ -15,7 +15,8 @@ from stages.model import numerics
 
 
 class Limits(Params):
-    """The group `train.augment`: how far an image may change, either way. With zeros it stays."""
+    """The group `train.augment`: the largest change in either direction. With all zeros, images
+    stay as they are."""
 
     degrees: Annotated[float, Field(ge=0, le=180)]  # of rotation
     translate: Annotated[float, Field(ge=0, le=SIZE)]  # pixels
@@ -28,8 +29,8 @@ Transform = Callable[[Tensor], Tensor]
 
 
 def transform(images: Tensor, limits: Limits, seed: int, epoch: int) -> Transform:
-    """How the network sees the `images`, (n, 1, 28, 28), in an epoch. An image is changed in the
-    same way whichever others are asked for with it."""
+    """How the network sees the `images`, (n, 1, 28, 28), in an epoch. The change of an image does
+    not depend on the other images of its batch."""
     if not any(limits.model_dump().values()):
         return images.__getitem__
     matrices = random_matrices(len(images), limits, numerics.generator(seed, epoch, 1))
@@ -37,9 +38,9 @@ def transform(images: Tensor, limits: Limits, seed: int, epoch: int) -> Transfor
 
 
 def random_matrices(n: int, limits: Limits, generator: torch.Generator) -> Tensor:
-    """For each of `n` images an affine map, (n, 2, 3), from a place in the new image to the place
-    in the old one where its pixel comes from. A place is (x, y, 1), and x and y go from -1 to 1
-    over the image. All maps within the limits are equally likely."""
+    """An affine matrix for each of `n` images, (n, 2, 3). It says where in the old image each
+    pixel of the new one comes from. A place is (x, y, 1), and x and y go from -1 to 1
+    over the image. All changes within the limits are equally likely."""
     within = 2 * torch.rand(5, n, generator=generator) - 1
     angle = torch.deg2rad(limits.degrees * within[0])
     slope = torch.tan(torch.deg2rad(limits.shear * within[1]))

@@ -9,7 +9,6 @@ DVC deletes a stage's outputs before it runs the stage, so the progress has a fo
 run.json names an epoch's file only after that file is whole. A run that ends well removes all.
 """
 
-import hashlib
 import os
 import platform
 import sys
@@ -29,7 +28,7 @@ from torch import Tensor
 
 from stages.common import files
 from stages.common.errors import UserError
-from stages.model import numerics
+from stages.model import numerics, weights
 
 Tensors = dict[str, Tensor]
 
@@ -53,7 +52,7 @@ class Progress:
         self._folder = folder
         self._manifest = Manifest(run=run, epochs=[])
         self._complete = True  # no epoch is missing in between
-        self.epochs: Sequence[Tensors] = []  # what there was at the start
+        self.epochs: Sequence[Tensors] = []  # those that were kept at the start
         try:
             self.epochs, self._manifest = _load(folder, run)
         except FileNotFoundError:
@@ -62,16 +61,18 @@ class Progress:
             print(f"Starting afresh: the progress in {folder} cannot be used: {error}")
             self.clear()
 
-    def append(self, tensors: Tensors) -> None:
-        """Keep the `tensors` after an epoch. If they cannot be written, warn and train on: after a
-        kill, the next run goes on after the last epoch that was kept."""
+    def keep(self, epoch: int, tensors: Tensors) -> None:
+        """Keep the `tensors` after an epoch, unless they are kept already. If they cannot be
+        written, warn and train on: after a kill, the next run goes on after the last epoch that
+        was kept."""
         epochs = self._manifest.epochs
+        if not self._complete or epoch <= len(epochs):
+            return
         content = to_bytes(tensors)
         try:
-            if self._complete:
-                files.write(_path(self._folder, len(epochs) + 1), content)
-                epochs.append(_sha256(content))
-                files.write(self._folder / RUN, files.canonical_json(self._manifest.model_dump()))
+            files.write(self._folder / weights.checkpoint_name(epoch), content)
+            epochs.append(files.sha256(content))
+            files.write(self._folder / RUN, files.canonical_json(self._manifest.model_dump()))
         except UserError as error:
             self._complete = False
             print(f"Warning: no more progress is kept: {error}", file=sys.stderr)
@@ -138,7 +139,7 @@ def fingerprint(**inputs: object) -> dict[str, Any]:
     return {
         **inputs,
         "code": {
-            str(path.relative_to(package)): _sha256(path.read_bytes())
+            str(path.relative_to(package)): files.sha256(path.read_bytes())
             for path in paths
             if path.is_relative_to(package)
         },
@@ -167,17 +168,10 @@ def _load(folder: Path, run: dict[str, Any]) -> tuple[list[Tensors], Manifest]:
     changed = [name for name, value in run.items() if manifest.run.get(name) != value]
     if changed:
         raise ValueError(f"it is of a run with other {', '.join(changed)}")
-    paths = [_path(folder, epoch) for epoch, _ in enumerate(manifest.epochs, start=1)]
+    epochs = range(1, len(manifest.epochs) + 1)
+    paths = [folder / weights.checkpoint_name(epoch) for epoch in epochs]
     for path, digest in zip(paths, manifest.epochs, strict=True):
         files.refuse_link_outside(path)
-        if not path.exists() or _sha256(path.read_bytes()) != digest:
+        if not path.exists() or files.sha256(path.read_bytes()) != digest:
             raise ValueError(f"{path.name} is damaged")
     return [load_file(path) for path in paths], manifest
-
-
-def _path(folder: Path, epoch: int) -> Path:
-    return folder / f"epoch-{epoch:02}.safetensors"
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()

@@ -133,7 +133,7 @@ def unpack(content: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
     """The inverse of `pack`: tensors with the shapes and types of `like`."""
     pieces = torch.split(content, [tensor.nbytes for tensor in like])
     return [
-        piece.clone().view(tensor.dtype).view(tensor.shape)  # a copy is aligned, a piece need not
+        piece.clone().view(tensor.dtype).view(tensor.shape)  # a slice may not be aligned
         for piece, tensor in zip(pieces, like, strict=True)
     ]
 
@@ -154,13 +154,14 @@ def only_rank_0_writes(args: Namespace, *outputs: str) -> Iterator[Namespace]:
         yield Namespace(**vars(args) | {name: Path(folder, name) for name in outputs})
 
 
-def join(identity: Mapping[str, Any], shards: int, device: torch.device, params: Path) -> Team:
-    """Meet the other ranks, if `torchrun` started this process. All must have the same `identity`,
-    which decides the bytes of the result. Rank 0 announces the file `params` to the ranks that
+def join(fingerprint: Mapping[str, Any], shards: int, device: torch.device, params: Path) -> Team:
+    """Meet the other ranks, if `torchrun` started this process. All must have the same
+    `fingerprint`, which decides the bytes of the result. The pool of the team that is returned ends
+    the process group. Rank 0 announces the file `params` to the ranks that
     wait in tools.distributed.
 
     Raises:
-        UserError: a rank does not come, or it has another identity; the message says what differs.
+        UserError: a rank does not come, or its fingerprint differs; the message says how.
     """
     if not rendezvous.launched():
         return Team()
@@ -173,11 +174,11 @@ def join(identity: Mapping[str, Any], shards: int, device: torch.device, params:
         if rank == 0 and rendezvous.SESSION in os.environ:
             session = PrefixStore(os.environ[rendezvous.SESSION], store)
             rendezvous.announce(session, {"params": params.read_text(encoding="utf-8")})
-        name = rendezvous.meet(PrefixStore("train", store), rank, size, rendezvous.SECONDS)
+        name = rendezvous.meet(PrefixStore("train", store), rank, size, rendezvous.PEER_TIMEOUT)
         group = PrefixStore(name, store)
-        rendezvous.agree(group, rank, size, identity)
+        rendezvous.agree(group, rank, size, fingerprint)
         backend = "nccl" if device.type == "cuda" else "gloo"
-        timeout = timedelta(seconds=rendezvous.SECONDS)
+        timeout = timedelta(seconds=rendezvous.PEER_TIMEOUT)
         dist.init_process_group(backend, store=group, rank=rank, world_size=size, timeout=timeout)
     print(f"{size} ranks share the {shards} shards of each batch")
     if shards < size:

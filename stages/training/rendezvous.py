@@ -21,8 +21,8 @@ from torch.distributed.rendezvous import rendezvous
 
 from stages.common.errors import UserError
 
-SECONDS = 30  # the longest wait for another rank, so that a minute after a loss all have ended
-GIVE_UP = 50  # seconds for the whole rendezvous; without a network the store never answers
+PEER_TIMEOUT = 30  # seconds to wait for another rank; all end within a minute after one is lost
+RENDEZVOUS_TIMEOUT = 50  # seconds; without a network the store never answers
 SESSION = "RANKS_SESSION"  # environment variable: the part of the store that tools.distributed uses
 
 
@@ -34,7 +34,7 @@ def launched() -> bool:
 def connect() -> Store:
     """The store of keys and values that `torchrun` keeps for its processes."""
     store: Store
-    store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=SECONDS)))
+    store, _, _ = next(rendezvous("env://", timeout=timedelta(seconds=PEER_TIMEOUT)))
     return store
 
 
@@ -66,13 +66,14 @@ def meet(store: Store, rank: int, size: int, seconds: float) -> str:
     return me
 
 
-def agree(store: Store, rank: int, size: int, identity: Mapping[str, Any]) -> None:
-    """Check that all ranks have the same `identity`: what decides the bytes of their results.
+def agree(store: Store, rank: int, size: int, fingerprint: Mapping[str, Any]) -> None:
+    """Check that all ranks have the same `fingerprint`: what decides the bytes of their results.
 
     Raises:
         UserError: they differ; a line for each value, the same lines on every rank.
     """
-    store.set(f"rank {rank}", json.dumps({"host": socket.gethostname(), "identity": identity}))
+    message = {"host": socket.gethostname(), "fingerprint": fingerprint}
+    store.set(f"rank {rank}", json.dumps(message))
     ranks = [json.loads(store.get(f"rank {other}")) for other in range(size)]
     if differences := list(compare(ranks)):
         store.set(f"rank {rank} has read", "")
@@ -82,14 +83,14 @@ def agree(store: Store, rank: int, size: int, identity: Mapping[str, Any]) -> No
 
 
 def compare(ranks: Sequence[Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each value of a rank's identity that differs from rank 0's."""
-    expected = dict(_flat(ranks[0]["identity"]))
+    """A line for each value of a rank's fingerprint that differs from rank 0's."""
+    expected = dict(_flat(ranks[0]["fingerprint"]))
     for number, rank in enumerate(ranks):
-        values = dict(_flat(rank["identity"]))
+        values = dict(_flat(rank["fingerprint"]))
         for key in sorted(expected.keys() | values.keys()):
             ours, theirs = expected.get(key, "nothing"), values.get(key, "nothing")
             if ours != theirs:
-                yield f"rank {number} ({rank['host']}): other {key}: {theirs}, rank 0 has {ours}"
+                yield f"rank {number} ({rank['host']}) has {key} {theirs}, rank 0 has {ours}"
 
 
 def _flat(values: Mapping[str, Any], *outer: str) -> Iterator[tuple[str, object]]:
@@ -103,7 +104,12 @@ def _flat(values: Mapping[str, Any], *outer: str) -> Iterator[tuple[str, object]
 def announce(store: Store, message: Mapping[str, Any]) -> None:
     """Tell the ranks that wait in tools.distributed what comes next: the `params` of a training,
     or the exit `status`."""
-    store.set(f"call {store.add('calls', 1)}", json.dumps(message))
+    store.set(announcement(store.add("announcements", 1)), json.dumps(message))
+
+
+def announcement(number: int) -> str:
+    """The key of an announcement, counted from 1."""
+    return f"announcement {number}"
 
 
 @contextmanager
@@ -127,7 +133,7 @@ def _lost(rank: int, reason: str) -> str:
 def deadline(rank: int) -> Iterator[None]:
     """End this process if the block takes too long. When the network is gone, a call of the store
     never returns, and Python cannot handle a signal meanwhile."""
-    watchdog = Timer(GIVE_UP, _give_up, [rank])
+    watchdog = Timer(RENDEZVOUS_TIMEOUT, _give_up, [rank])
     watchdog.daemon = True
     watchdog.start()
     try:
@@ -137,5 +143,5 @@ def deadline(rank: int) -> Iterator[None]:
 
 
 def _give_up(rank: int) -> None:
-    print(_lost(rank, f"no answer in {GIVE_UP} s"), file=sys.stderr)
+    print(_lost(rank, f"no answer in {RENDEZVOUS_TIMEOUT} s"), file=sys.stderr)
     os._exit(1)

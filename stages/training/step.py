@@ -21,7 +21,7 @@ from stages.training.ranks import Pool
 
 
 class BatchSums(NamedTuple):
-    """What a step saw in its batch, before it changed the weights."""
+    """Sums over the images of a batch, computed before the weights change."""
 
     loss: Tensor  # (), summed over the images
     correct: Tensor  # (), how many images were classified as labelled
@@ -34,7 +34,7 @@ class Examples:
 
     transform: Transform  # indices (k,) to images (k, 1, 28, 28), as the network sees them
     labels: Tensor  # (n,), of all training images
-    label_smoothing: float  # how much of each label all ten digits share
+    label_smoothing: float  # the part of each label that is spread evenly over all digits
     entropy: tuple[int, int]  # seed and epoch: dropout draws from these
 
 
@@ -84,7 +84,7 @@ def dropout_generator(
     network: Network, examples: Examples, shard: Tensor
 ) -> torch.Generator | None:
     """The random numbers of one shard, if the network needs any. An image is seen once an epoch,
-    so the first image of a shard tells it from all others."""
+    so the index of its first image identifies a shard."""
     if not network.has_dropout:
         return None
     return numerics.generator(*examples.entropy, 2, *shard[:1].tolist())

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common import mnist, params
+from stages.common import params
+from stages.common.files import sha256
 from stages.download import DownloadParams
 from stages.evaluate import EvaluateParams
 from stages.model.network import NetworkConfig
@@ -75,7 +76,7 @@ def python(
 def digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file in a folder."""
     return {
-        str(path.relative_to(folder)): mnist.sha256(path.read_bytes())
+        str(path.relative_to(folder)): sha256(path.read_bytes())
         for path in folder.rglob("*")
         if path.is_file()
     }
@@ -95,7 +96,7 @@ def imported(source: Path) -> set[str]:
 def training_digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of all that training writes, temporary files and progress included."""
     return {
-        str(path.relative_to(folder)): mnist.sha256(path.read_bytes())
+        str(path.relative_to(folder)): sha256(path.read_bytes())
         for part in ("models", "metrics", ".progress")
         for path in (folder / part).rglob("*")
         if path.is_file() and path.name != "lock"
@@ -106,11 +107,11 @@ def change_data(folder: Path) -> None:
     """Change one pixel, and its file's digest in SHA256SUMS to fit."""
     path = folder / DATA / "train-images-idx3-ubyte"
     content = bytearray(path.read_bytes())
-    before = mnist.sha256(bytes(content))
+    before = sha256(bytes(content))
     content[-1] ^= 1
     path.write_bytes(content)
     sums = path.with_name("SHA256SUMS")
-    sums.write_text(sums.read_text().replace(before, mnist.sha256(bytes(content))))
+    sums.write_text(sums.read_text().replace(before, sha256(bytes(content))))
 
 
 def change_code(folder: Path) -> None:

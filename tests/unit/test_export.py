@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 import pytest
 
-from stages.common import mnist
+from stages.common.files import sha256
 from stages.evaluate import classify
 from stages.model import numerics, weights
 from stages.model.network import Network, NetworkConfig
@@ -59,7 +59,7 @@ def test_main_writes_the_same_bytes_each_time(network: Network, tmp_path: Path) 
             options = [f"--model={tmp_path / 'model.safetensors'}", str(tmp_path / name)]
             patch.setattr(sys, "argv", ["export", *options])
             export.main()
-        digests.add(mnist.sha256((tmp_path / name).read_bytes()))
+        digests.add(sha256((tmp_path / name).read_bytes()))
         onnx.checker.check_model(tmp_path / name, full_check=True)
     assert len(digests) == 1
 

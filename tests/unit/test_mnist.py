@@ -6,6 +6,7 @@ import pytest
 
 from stages.common import mnist
 from stages.common.errors import UserError
+from stages.common.files import sha256
 from tests.support import tiny
 
 IMAGES, LABELS = mnist.FILES["test"]
@@ -30,7 +31,7 @@ def load_error(folder: Path) -> str:
 def replace(folder: Path, name: str, content: bytes) -> None:
     """Put other content into a file and its digest into SHA256SUMS."""
     (folder / name).write_bytes(content)
-    digests = mnist.read_digests(folder) | {name: mnist.sha256(content)}
+    digests = mnist.read_digests(folder) | {name: sha256(content)}
     (folder / mnist.DIGESTS).write_bytes(mnist.encode_digests(digests))
 
 

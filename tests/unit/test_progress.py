@@ -26,7 +26,7 @@ def leave(folder: Path, *epochs: int) -> None:
     """Keep what a run leaves that is killed after some epochs."""
     with suppress(InterruptedError), progress.kept(folder, RUN) as kept:
         for epoch in epochs:
-            kept.append(tensors(epoch))
+            kept.keep(epoch, tensors(epoch))
         raise InterruptedError
 
 
@@ -181,13 +181,13 @@ def test_after_a_full_disk_it_warns_and_keeps_no_more_epochs(
 ) -> None:
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with suppress(InterruptedError), progress.kept(tmp_path, RUN) as kept:
-        kept.append(tensors(1))
+        kept.keep(1, tensors(1))
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
         try:
-            kept.append(tensors(2))
+            kept.keep(2, tensors(2))
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        kept.append(tensors(3))
+        kept.keep(3, tensors(3))
         raise InterruptedError
     assert capsys.readouterr().err.startswith(
         f"Warning: no more progress is kept: {tmp_path}/epoch-02.safetensors: cannot be written"
@@ -201,7 +201,7 @@ def test_the_fingerprint_holds_code_versions_and_settings(monkeypatch: pytest.Mo
     run = progress.fingerprint(data="ab12")
     code = (runner.ROOT / "stages/training/progress.py").read_bytes()
     assert run["data"] == "ab12"
-    assert run["code"]["training/progress.py"] == progress._sha256(code)
+    assert run["code"]["training/progress.py"] == files.sha256(code)
     assert run["versions"]["torch"] == torch.__version__
     assert run["settings"]["MKL_CBWR"] == "AVX2"
     assert files.canonical_json(run)  # JSON can hold it
@@ -221,3 +221,11 @@ def test_the_code_is_that_of_the_stage_and_all_that_it_imports(tmp_path: Path) -
 def test_the_lock_names_this_process_while_it_trains(tmp_path: Path) -> None:
     with progress.kept(tmp_path, RUN):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_an_epoch_that_is_kept_is_not_kept_again(tmp_path: Path) -> None:
+    leave(tmp_path, 1, 2)
+    with suppress(InterruptedError), progress.kept(tmp_path, RUN) as kept:
+        kept.keep(1, tensors(7))
+        raise InterruptedError
+    assert torch.equal(found(tmp_path)[0]["weights"], tensors(1)["weights"])

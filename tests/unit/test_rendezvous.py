@@ -17,11 +17,11 @@ RANK_0: dict[str, Any] = {
 }
 
 
-def said(identity: dict[str, Any], host: str = "a") -> dict[str, Any]:
-    return {"host": host, "identity": identity}
+def said(fingerprint: dict[str, Any], host: str = "a") -> dict[str, Any]:
+    return {"host": host, "fingerprint": fingerprint}
 
 
-def test_the_same_identity_gives_no_difference() -> None:
+def test_the_same_fingerprint_gives_no_difference() -> None:
     assert list(rendezvous.compare([said(RANK_0), said(RANK_0, "b")])) == []
 
 
@@ -30,11 +30,11 @@ def test_a_difference_names_rank_host_key_and_both_values() -> None:
     assert list(
         rendezvous.compare([said(RANK_0), said(RANK_0), said({"params": params}, "b")])
     ) == [
-        "rank 2 (b): other data: nothing, rank 0 has ab12",
-        "rank 2 (b): other model.std: 1, rank 0 has nothing",
-        "rank 2 (b): other settings.MKL_CBWR: nothing, rank 0 has None",
-        "rank 2 (b): other train.augment.shear: 5, rank 0 has 0",
-        "rank 2 (b): other train.lr: 0.2, rank 0 has 0.1",
+        "rank 2 (b) has data nothing, rank 0 has ab12",
+        "rank 2 (b) has model.std 1, rank 0 has nothing",
+        "rank 2 (b) has settings.MKL_CBWR nothing, rank 0 has None",
+        "rank 2 (b) has train.augment.shear 5, rank 0 has 0",
+        "rank 2 (b) has train.lr 0.2, rank 0 has 0.1",
     ]
 
 
@@ -62,11 +62,11 @@ def test_a_rank_that_does_not_come_is_named() -> None:
 @pytest.mark.parametrize("data", ["ab12", "cd34"])
 def test_all_ranks_agree_or_all_are_told_the_difference(data: str) -> None:
     store = HashStore()
-    identities = [RANK_0, {**RANK_0, "data": data}]
+    fingerprints = [RANK_0, {**RANK_0, "data": data}]
 
     def refusal(rank: int) -> str:
         try:
-            rendezvous.agree(store, rank, 2, identities[rank])
+            rendezvous.agree(store, rank, 2, fingerprints[rank])
         except UserError as error:
             return str(error)
         return ""
@@ -74,7 +74,7 @@ def test_all_ranks_agree_or_all_are_told_the_difference(data: str) -> None:
     with ThreadPoolExecutor(2) as threads:
         first, second = threads.map(refusal, range(2))
     assert first == second
-    assert ("other data: cd34, rank 0 has ab12" in first) == (data != "ab12")
+    assert ("has data cd34, rank 0 has ab12" in first) == (data != "ab12")
 
 
 def test_a_lost_rank_becomes_an_error_of_one_line() -> None:
@@ -86,7 +86,7 @@ def test_a_lost_rank_becomes_an_error_of_one_line() -> None:
 
 def test_a_process_ends_when_the_store_never_answers() -> None:
     code = (
-        "import time; from stages.training import rendezvous; rendezvous.GIVE_UP = 0.1\n"
+        "import time; from stages.training import rendezvous; rendezvous.RENDEZVOUS_TIMEOUT = 0.1\n"
         "with rendezvous.deadline(3): time.sleep(60)"
     )
     process = runner.python("-c", code)

@@ -70,7 +70,7 @@ def read_run() -> dict[str, Any]:
         "pictures": content.pictures(locate(PICTURES)),
         "network": content.embed_network(network),
         "parameters": sum(tensor.numel() for tensor in network.state_dict().values()),
-        "digest": mnist.sha256(model.read_bytes()),
+        "digest": files.sha256(model.read_bytes()),
     }
 
 
