@@ -12,8 +12,11 @@ import pandas as pd
 import pytest
 from ruamel.yaml import YAML
 
+from stages.common import tables
 from stages.common.intervals import wilson
+from stages.common.tables import History
 from stages.model.network import Network, NetworkConfig
+from stages.train import describe
 from tests.support import commands
 from tests.support.pages import ALL, PAGES, README, TOPICS, Command, Page
 from tests.support.project import tracked_files
@@ -28,7 +31,7 @@ TRACKED = tracked_files()
 FOLDERS = {name.partition("/")[0] for name in TRACKED if "/" in name} | {".progress", "page"}
 OUTPUTS = Lock.parse((ROOT / "dvc.lock").read_bytes()).outputs  # MD5 by path
 ENDINGS = {Path(name).suffix for name in [*TRACKED, *OUTPUTS]} - {""}
-LONGEST = 32  # words in a sentence
+LONGEST = 25  # words in a sentence
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=str)
 each_page_on_the_committed_run = pytest.mark.parametrize(
@@ -48,7 +51,7 @@ def test_the_readme_leads_to_every_page() -> None:
     assert {str(page) for page in TOPICS} <= {*README.links()}
 
 
-@each_page
+@pytest.mark.parametrize("page", ALL, ids=str)
 def test_a_sentence_is_short(page: Page) -> None:
     assert [text for text in page.sentences() if len(text.split()) > LONGEST] == []
 
@@ -210,6 +213,14 @@ def test_a_comparison_starts_from_the_committed_predictions(page: Page) -> None:
                     assert shown == f"{percent(group.mean())} ({percent(low)}-{percent(high)})"
                 elif match := re.match(r"\*\*\w+: ([\d.]+) % →", line):
                     assert match[1] == percent(correct.mean())
+
+
+def test_the_lines_of_a_training_are_the_committed_ones() -> None:
+    history = tables.read(ROOT / "metrics/history.csv", History)
+    printed = {describe(History(*row)) for row in history.itertuples(index=False)}
+    shown = {line for page in PAGES for line in page.shown() if line.startswith("[Epoch: ")}
+    assert shown
+    assert shown <= printed
 
 
 def test_the_losses_beside_the_notebook_are_the_committed_ones() -> None:
