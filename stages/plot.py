@@ -29,7 +29,7 @@ from pydantic import Field
 
 from stages.common import files, mnist, params, tables
 from stages.common.errors import UserError, run
-from stages.common.intervals import wilson
+from stages.common.intervals import rate
 from stages.common.tables import EpochScores, History, Prediction
 
 # Colours that colour-blind readers can tell apart (Okabe, Ito 2008).
@@ -191,11 +191,11 @@ def per_digit_accuracy(predictions: pd.DataFrame) -> Figure:
     figure = Figure(figsize=(9, 3.6), layout="constrained")
     axes = figure.subplots()
     for digit, right, n in zip(table.index, table["sum"], table["count"], strict=True):
-        low, high = wilson(right, n)
-        axes.plot([low, high], [digit, digit], color=BLUE, linewidth=2)
-        axes.plot(right / n, digit, "o", color=BLUE)
+        row = rate(right, n)
+        axes.plot([row.low, row.high], [digit, digit], color=BLUE, linewidth=2)
+        axes.plot(row.accuracy, digit, "o", color=BLUE)
         axes.annotate(
-            f"{right / n:.1%}  ({right:,} of {n:,})",
+            f"{row.accuracy:.1%}  ({right:,} of {n:,})",
             (1.01, digit), xycoords=("axes fraction", "data"), verticalalignment="center",
         )  # fmt: skip
     axes.axvline(correct.mean(), color=RED, linestyle="--", linewidth=1)

@@ -66,7 +66,8 @@ def expected(base: list[tuple[int, int]], head: list[tuple[int, int]]) -> dict[s
         p = correct / n
         middle = (correct + z * z / 2) / (n + z * z)
         half = z * sqrt(n) / (n + z * z) * sqrt(p * (1 - p) + z * z / (4 * n))
-        row[side] = {"correct": correct, "accuracy": p, "low": middle - half, "high": middle + half}
+        interval = {"low": middle - half, "high": middle + half}
+        row[side] = {"correct": correct, "n": n, "accuracy": p, **interval}
     return row
 
 

@@ -27,20 +27,13 @@ PREDICTIONS = pd.DataFrame(
 )
 
 
-def test_shares_are_those_of_the_committed_metrics() -> None:
+def test_rates_are_those_of_the_committed_metrics() -> None:
     predictions = pd.read_csv(runner.ROOT / "metrics/predictions.csv")
     metrics = json.loads((runner.ROOT / "metrics/metrics.json").read_text())
-    overall, per_digit = content.shares(predictions)
-    assert overall.value == metrics["test"]["accuracy"]
-    rounded = {str(digit): round(share.value, 6) for digit, share in per_digit.items()}
+    overall, per_digit = content.rates(predictions)
+    assert overall.accuracy == metrics["test"]["accuracy"]
+    rounded = {str(digit): round(rate.accuracy, 6) for digit, rate in per_digit.items()}
     assert rounded == metrics["per_digit"]
-
-
-def test_an_interval_is_wilsons() -> None:
-    share = content.share(pd.Series([True] * 8 + [False] * 2))
-    assert (share.right, share.n, share.value) == (8, 10, 0.8)
-    # (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n) with z = 1.96, worked out by hand
-    assert (share.low, share.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
 
 
 def test_the_confusion_matrix_counts_and_only_mistakes_are_hot() -> None:

@@ -7,7 +7,7 @@ from statistics import NormalDist
 
 import pytest
 
-from stages.common.intervals import wilson
+from stages.common.intervals import Rate, rate, wilson
 from tools.statistics import holm, mcnemar, welch
 
 exactly = 1e-12
@@ -53,6 +53,13 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
 def test_wilson_is_the_formula() -> None:
     for correct, n in ((0, 1), (1, 1), (2, 3), (0, 892), (863, 892), (892, 892), (9805, 10_000)):
         assert wilson(correct, n) == pytest.approx(wilson_interval(correct, n), abs=exactly)
+
+
+def test_a_rate_by_hand() -> None:
+    # (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n) with z = 1.96
+    row = rate(8, 10)
+    assert row == Rate(8, 10, 0.8, row.low, row.high)
+    assert (row.low, row.high) == pytest.approx((0.4902, 0.9433), abs=1e-4)
 
 
 def test_holm_by_hand() -> None:

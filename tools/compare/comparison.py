@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.common.errors import UserError
-from stages.common.intervals import wilson
+from stages.common.intervals import Rate, rate
 from stages.common.mnist import CLASSES
 from stages.common.tables import count_confusions
 from tools.compare.evidence import ACCURACY, PER_DIGIT, Evidence, differing
@@ -36,16 +36,6 @@ class Digests(Change):
     """The MD5 of an output on either side."""
 
     path: str  # in head
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How many images are classified as labelled, the fraction, and its 95 % interval."""
-
-    correct: int
-    accuracy: float
-    low: float
-    high: float
 
 
 @dataclass(frozen=True)
@@ -140,13 +130,8 @@ def paired(labels: Digits, base: Digits, head: Digits) -> Paired:
     fixed, broken = int((~before & after).sum()), int((before & ~after).sum())
     n, p = len(labels), mcnemar(fixed, broken)
     change = 100 * (fixed - broken) / n
-    return Paired(n, rate(before), rate(after), change, fixed, broken, p, p)
-
-
-def rate(right: npt.NDArray[np.bool_]) -> Rate:
-    """How many of n images are right."""
-    correct, n = int(right.sum()), len(right)
-    return Rate(correct, correct / n, *wilson(correct, n))
+    rates = rate(int(before.sum()), n), rate(int(after.sum()), n)
+    return Paired(n, *rates, change, fixed, broken, p, p)
 
 
 def per_digit(labels: Digits, base: Digits, head: Digits) -> dict[str, Paired]:

@@ -11,7 +11,8 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from tools.compare.comparison import Change, Comparison, Confusion, Digests, Paired, Rate
+from stages.common.intervals import Rate
+from tools.compare.comparison import Change, Comparison, Confusion, Digests, Paired
 from tools.compare.evidence import ACCURACY, PER_DIGIT
 from tools.compare.seeds import SEED, Means, Run, Sample, SeedComparison, digit_metrics
 from tools.markdown import code, table

@@ -55,7 +55,7 @@ def read_run() -> dict[str, Any]:
     predictions = tables.read(table, Prediction)
     images, _ = mnist.load(locate(DATA), "test")
     content.check(predictions, images, table)
-    overall, per_digit = content.shares(predictions)
+    overall, per_digit = content.rates(predictions)
     shown = content.examples(predictions)
     return {
         "params": content.params_texts(load(WORKSPACE, PARAMS, parse_yaml)),

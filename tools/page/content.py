@@ -12,7 +12,7 @@ from PIL import Image
 
 from stages.common import mnist, tables
 from stages.common.errors import UserError
-from stages.common.intervals import wilson
+from stages.common.intervals import Rate, rate
 from stages.common.tables import Prediction
 from stages.model.network import Network
 from tools.operators import constants, operators
@@ -20,16 +20,6 @@ from tools.operators import constants, operators
 EXAMPLES = 12  # images at most behind a cell of the confusion matrix, to bound the page's size
 SHEET_COLUMNS = 24  # images in a row of the sheet
 HEAT_LEVELS = 5  # shades of the confusion matrix
-
-
-class Share(NamedTuple):
-    """How many of the test images of a kind are classified correctly."""
-
-    right: int
-    n: int
-    value: float  # right / n
-    low: float  # of the 95 % interval
-    high: float
 
 
 class Cell(NamedTuple):
@@ -54,17 +44,14 @@ def check(predictions: pd.DataFrame, images: mnist.Images, path: Path) -> None:
         )
 
 
-def share(correct: "pd.Series[bool]") -> Share:
-    """The fraction of true values with its 95 % interval (Wilson)."""
-    right, n = int(correct.sum()), len(correct)
-    return Share(right, n, right / n, *wilson(right, n))
-
-
-def shares(predictions: pd.DataFrame) -> tuple[Share, dict[int, Share]]:
-    """The share of all test images that are classified correctly, and that of each digit's."""
+def rates(predictions: pd.DataFrame) -> tuple[Rate, dict[int, Rate]]:
+    """The accuracy on all test images, and that on the images of each digit."""
     correct = predictions["label"] == predictions["predicted"]
-    by_digit = correct.groupby(predictions["label"])
-    return share(correct), {int(digit): share(group) for digit, group in by_digit}
+    per_digit = {
+        int(digit): rate(int(group.sum()), len(group))
+        for digit, group in correct.groupby(predictions["label"])
+    }
+    return rate(int(correct.sum()), len(correct)), per_digit
 
 
 def confusion(predictions: pd.DataFrame) -> list[list[Cell]]:
