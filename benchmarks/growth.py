@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from benchmarks import processes
 from benchmarks.processes import IMAGES, Run
-from benchmarks.report import machine
+from benchmarks.summary import conditions
 from stages.common import errors
 from tools.markdown import table
 
@@ -59,7 +59,7 @@ def main() -> None:
 
     alone = [run for case in cases if case.experiments == 1 for run in runs[case]]
     print(epochs(by_epochs, runs), sizes(by_size, runs), sharing(runs), sep="\n\n")
-    print("", machine(alone), sep="\n")
+    print("", conditions(alone), sep="\n")
 
 
 def train(case: Case, scratch: Path) -> Run:

@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.processes import python
-from benchmarks.report import Goal, goals
+from benchmarks.summary import Goal, goals
 from stages.common import errors
 from tests.support import browser
 

@@ -20,7 +20,7 @@ from tempfile import TemporaryDirectory
 
 from tqdm import tqdm
 
-from benchmarks import curves, recipes, report
+from benchmarks import curves, recipes, summary
 from benchmarks.processes import (
     IMAGES,
     ROOT,
@@ -33,7 +33,7 @@ from benchmarks.processes import (
     with_epochs,
 )
 from benchmarks.recipes import SPRINT, TUNED
-from benchmarks.report import Goal, spread
+from benchmarks.summary import Goal, spread
 from stages.common import errors, tables
 from tools.markdown import table
 
@@ -78,7 +78,7 @@ def main() -> None:
 
     print(trainings(runs, accuracies), commands(runs), goals(runs), sep="\n\n", end="\n\n")
     everything = [run for contestant in runs.values() for run in contestant]
-    print(f"Medians over {repeats} turns\n{report.machine(everything)}")
+    print(f"Medians over {repeats} turns\n{summary.conditions(everything)}")
     if args.curves:
         names = {NOTEBOOK: "notebook", TRAIN: "default", SPRINT: "sprint", TUNED: "tuned"}
         drawn = {label: curve(runs[name], accuracies[name]) for name, label in names.items()}
@@ -200,7 +200,7 @@ def goals(runs: Runs) -> str:
     def ratio(quantity: Callable[[Run], float], upper: str, lower: str) -> list[float]:
         return ratios(runs, quantity, upper, lower)
 
-    return report.goals(
+    return summary.goals(
         [
             Goal("An epoch: notebook / train", ratio(epoch, NOTEBOOK, TRAIN), "x", "least", 2.5),
             Goal("The same, settings off", ratio(epoch, NOTEBOOK, UNPINNED), "x", "least", 3),

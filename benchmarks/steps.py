@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from benchmarks.processes import ROOT, busy_seconds, data_folder, percentage
 from benchmarks.recipes import DEFAULT, SPRINT, Overrides, apply, read
-from benchmarks.report import disturbance
+from benchmarks.summary import disturbance
 from stages import train
 from stages.common import errors, mnist, params
 from stages.model import numerics

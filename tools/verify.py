@@ -9,7 +9,6 @@ output, then the CPU and PyTorch. Exits with 0 if all digests are the same, with
 
 import json
 import os
-import platform
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
@@ -21,6 +20,7 @@ import torch
 
 from stages.common.errors import UserError, run
 from stages.model import numerics
+from tools import machine
 from tools.pipeline import DATA, LOCK, Lock, locate, run_python
 from tools.repository import git, git_text, resolve
 from tools.terminal import columns
@@ -63,7 +63,7 @@ def main() -> None:
         rows = list(compare(expected, got, Path(CACHE), copy / CACHE))
 
     different = sum(expected.get(path) != got.get(path) for path in expected | got)
-    print("", table(rows), "", verdict(different, len(expected | got)), machine(), sep="\n")
+    print("", table(rows), "", verdict(different, len(expected | got)), conditions(), sep="\n")
     sys.exit(1 if different else 0)
 
 
@@ -146,18 +146,15 @@ def verdict(different: int, n: int) -> str:
     return f"All {n} artifacts are the same"
 
 
-def machine() -> str:
+def conditions() -> str:
     """What the digests were computed on, and the settings of the arithmetic in this workspace."""
     numerics.pin()
-    info = Path("/proc/cpuinfo")  # on Linux
-    lines = info.read_text(errors="replace").splitlines() if info.exists() else []
-    models = [line.split(": ")[1] for line in lines if line.startswith("model name")]
     settings = (f"  {name}={os.environ.get(name, '')}" for name in numerics.SETTINGS)
     return "\n".join(
         [
-            f"CPU: {models[0] if models else platform.processor()}, {os.cpu_count()} cores",
+            f"CPU: {machine.cpu()}",
             f"PyTorch {torch.__version__}, running {torch.backends.cpu.get_cpu_capability()} code;"
-            f" Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+            f" {machine.system()}",
             "Settings:",
             *settings,
         ]

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from benchmarks import recipes, report, speed, steps
+from benchmarks import recipes, speed, steps, summary
 from benchmarks.processes import Run
 from stages.common import params
 from stages.common.errors import UserError
@@ -75,12 +75,12 @@ def run(start: float, ends: list[float]) -> Run:
 
 
 def test_a_goal_is_met_at_its_bound_and_not_beyond() -> None:
-    table = report.goals(
+    table = summary.goals(
         [
-            report.Goal("fast", [1, 2, 3], "s", "most", 2),
-            report.Goal("faster", [1, 2.1, 3], "s", "most", 2),
-            report.Goal("small", [700, 710], "MB", "least", 705),
-            report.Goal("smaller", [700, 708], "MB", "least", 705),
+            summary.Goal("fast", [1, 2, 3], "s", "most", 2),
+            summary.Goal("faster", [1, 2.1, 3], "s", "most", 2),
+            summary.Goal("small", [700, 710], "MB", "least", 705),
+            summary.Goal("smaller", [700, 708], "MB", "least", 705),
         ]
     )
     assert (

@@ -10,6 +10,7 @@ from tests.support import runner
 from tests.support.runner import ROOT, SOURCES, imported
 
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
+BENCHMARKS = sorted((ROOT / "benchmarks").rglob("*.py"))
 TESTS = sorted((ROOT / "tests").rglob("*.py"))
 
 FLOORS = ["benchmarks", "tools", "stages", "stages.training", "stages.model", "stages.common"]
@@ -79,6 +80,6 @@ def test_no_test_imports_another_test() -> None:
 
 def test_no_two_modules_share_a_name() -> None:
     """A name says what a module does, so two with one name would do the same."""
-    names = Counter(source.stem for source in SOURCES + TOOLS)
+    names = Counter(source.stem for source in SOURCES + TOOLS + BENCHMARKS)
     shared = {stem for stem, n in names.items() if n > 1}
     assert shared <= {"__init__", "__main__"}

@@ -1,16 +1,12 @@
 """What the benchmarks print: a median beside its range, the goals, and the machine."""
 
-import os
-import platform
-import re
 import sys
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from statistics import median
 from typing import Literal, NamedTuple
 
 from benchmarks.processes import ROOT, Run, measure
-from tools import markdown
+from tools import machine, markdown
 
 
 class Goal(NamedTuple):
@@ -48,18 +44,13 @@ def disturbance(others: float) -> str:
     return f"Other programs took at most {others:.0f} % of the CPUs (above 10 %: measure again)"
 
 
-def machine(runs: Iterable[Run]) -> str:
+def conditions(runs: Iterable[Run]) -> str:
     """What the numbers were measured on, and whether other programs were running."""
-    try:
-        cpuinfo = Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # not Linux
-        cpuinfo = ""
-    model = re.search(r"^model name\s*: (.*)$", cpuinfo, re.MULTILINE)
     code = "import torch; print(torch.__version__, torch.backends.cpu.get_cpu_capability())"
     version, instructions = measure([sys.executable, "-c", code], ROOT).output.split()
     return (
-        f"CPU: {model[1] if model else platform.processor()}, {os.cpu_count()} cores\n"
+        f"CPU: {machine.cpu()}\n"
         f"PyTorch {version}, its own choice of instructions: {instructions}\n"
-        f"Python {platform.python_version()}, {platform.system()} {platform.machine()}\n"
+        f"{machine.system()}\n"
         f"{disturbance(max(run.others for run in runs))}"
     )
