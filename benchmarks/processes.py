@@ -18,6 +18,7 @@ from typing import NamedTuple
 from benchmarks import recipes
 from stages.common.errors import UserError
 from tools import pipeline
+from tools.repository import WORKSPACE
 
 ROOT = recipes.ROOT
 IMAGES = 60_000  # an epoch
@@ -105,10 +106,15 @@ def train(
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     recipes.apply(overrides, ROOT / "params.yaml", out / "params.yaml")
-    names = ("model.safetensors", "checkpoints", "first_images.idx", "history.csv", "progress")
-    paths = [data_folder(), *(out / name for name in names)]
     options = [f"--params={out / 'params.yaml'}", f"--workers={workers}"]
-    return with_epochs(python(module, *paths, *options), out)
+    return with_epochs(python(module, *arguments("train", out), *options), out)
+
+
+def arguments(stage: str, out: Path) -> list[Path]:
+    """What the command of train or of evaluate names: the images, and then files. In `out` these
+    have the same names as in dvc.yaml."""
+    _m, _module, _images, *paths = pipeline.read_pipeline(WORKSPACE).command(stage)
+    return [data_folder(), *(out / Path(path).name for path in paths)]
 
 
 def clone(target: Path) -> None:

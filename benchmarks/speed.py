@@ -25,6 +25,7 @@ from benchmarks.processes import (
     IMAGES,
     ROOT,
     Run,
+    arguments,
     clone,
     data_folder,
     measure,
@@ -116,9 +117,7 @@ def notebook(out: Path, epochs: int) -> Run:
 
 def score(out: Path) -> list[float]:
     """The accuracy on the test images of each checkpoint in `out`."""
-    inputs = [data_folder(), out / "model.safetensors", out / "checkpoints"]
-    outputs = [out / name for name in ("metrics.json", "predictions.csv", "epochs.csv")]
-    python("stages.evaluate", *inputs, *outputs)
+    python("stages.evaluate", *arguments("evaluate", out))
     scores = tables.read(out / "epochs.csv", tables.EpochScores, ["accuracy"])
     return [float(accuracy) for accuracy in scores["accuracy"]]
 

@@ -53,6 +53,15 @@ def test_a_stage_depends_on_the_code_that_it_runs(stage: str) -> None:
     assert code(stage) == {str(source.relative_to(ROOT)) for source in sources(stage)}
 
 
+def test_train_alone_depends_on_the_package_training() -> None:
+    """After a change there, such as another time limit for torchrun, DVC runs train again. The
+    other stages wait for new outputs of train."""
+    training = {str(path.relative_to(ROOT)) for path in (ROOT / "stages/training").glob("*.py")}
+    assert {stage: code(stage) & training for stage in STAGES} == {
+        stage: training if stage == "train" else set() for stage in STAGES
+    }
+
+
 @each_stage
 def test_a_command_names_its_module_and_every_path(stage: str) -> None:
     python, option, module, *arguments = STAGES[stage]["cmd"].split()
