@@ -12,6 +12,7 @@ import json
 import os
 import socket
 import sys
+from argparse import REMAINDER, ArgumentParser, Namespace
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import timedelta
@@ -37,6 +38,7 @@ FAREWELL = 5  # seconds for the others to read the exit status
 
 def main() -> None:
     """Meet the others; then lead them or serve."""
+    args = parse_arguments()
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         raise UserError("start it as `torchrun --nproc-per-node 2 -m tools.distributed`")
     rank, size = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"])
@@ -49,10 +51,25 @@ def main() -> None:
         os.environ[rendezvous.SESSION] = session
         store = PrefixStore(session, store)
         if rank == 0:
-            status = lead(store, range(1, size), sys.argv[1:] or ["repro"])
+            status = lead(store, range(1, size), args.arguments or ["repro"])
         else:
             status = serve(store, rank)
     sys.exit(status if status >= 0 else 128 - status)
+
+
+def parse_arguments() -> Namespace:
+    """The command line."""
+    parser = ArgumentParser(
+        usage="torchrun --nproc-per-node 2 -m tools.distributed [DVC ARGUMENTS]",
+        description="Run DVC on one host; train on all that torchrun started.",
+    )
+    parser.add_argument(
+        "arguments",
+        nargs=REMAINDER,
+        metavar="DVC ARGUMENTS",
+        help="a command of DVC and its options (default: repro)",
+    )
+    return parser.parse_args()
 
 
 def lead(store: Store, others: Sequence[int], arguments: Sequence[str]) -> int:

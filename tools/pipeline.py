@@ -1,6 +1,6 @@
 """What DVC knows of a revision: where its outputs are (dvc.yaml), what they were (dvc.lock).
 
-No tool writes a path of the pipeline down: it takes it from dvc.yaml of the revision in question.
+No tool repeats a path of the pipeline. It reads it from the dvc.yaml of the revision it looks at.
 """
 
 import hashlib
@@ -139,10 +139,10 @@ def md5(content: bytes) -> str:
 
 
 def run_python(*arguments: str, folder: Path | None = None, **variables: str) -> int:
-    """Run this Python with `arguments` and with these environment variables besides; its exit
-    status. It is the first Python on PATH, where DVC looks for the one of the stages.
+    """Run this Python with these arguments and extra environment variables; return its exit status.
+    It comes first on PATH, so DVC runs the stages with it.
 
-    If this process is told to end, that one and all that it started are killed.
+    If this process ends early, the child and all its children are killed.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # A process group of its own: killing DVC alone would leave the stage that it started.

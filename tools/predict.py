@@ -5,7 +5,7 @@ the workspace or of any revision. Prints a row for each picture: the digit, how 
 is, and the second most probable digit. Says on standard error which pictures look like more than
 one digit (they get a row all the same), and which could not be read.
 
-    python -m tools.predict seven.png scans/ [--json] [--show DIR] [--rev v1.0.0]
+    python -m tools.predict docs/digits [--json] [--show DIR] [--rev v1.0.0]
 """
 
 import io
@@ -28,13 +28,13 @@ from stages.evaluate import LogProbabilities, classify
 from stages.model import numerics, weights
 from stages.model.network import Network
 from tools.pipeline import MODEL, read_pipeline
-from tools.prepare import LARGEST, Grey, prepare
+from tools.prepare import MAX_SIDE, Grey, prepare
 from tools.repository import WORKSPACE, resolve
 from tools.terminal import columns, printable
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}  # of the files that are taken from a folder
-MOST_BYTES = 100_000_000  # of a file; Pillow limits the pixels
+MAX_BYTES = 100_000_000  # of a file; Pillow limits the pixels
 STDIN = "-"
 BATCH = 1000  # images
 
@@ -62,16 +62,16 @@ def main() -> None:
     names, images, several, failed = [], [], [], False
     for name in pictures:
         try:
-            image, more = prepare(decode(read(name)))
+            image, crowded = prepare(decode(read(name)))
         except UserError as error:
             complain(name, str(error))
             failed = True
             continue
-        if more:
+        if crowded:
             complain(name, "looks like more than one digit; crop it to one")
         names.append(name)
         images.append(image)
-        several.append(more)
+        several.append(crowded)
 
     guesses: list[Guess] = []
     if images:
@@ -158,14 +158,14 @@ def read(name: str) -> bytes:
     """
     try:
         if name == STDIN:
-            content = sys.stdin.buffer.read(MOST_BYTES + 1)
+            content = sys.stdin.buffer.read(MAX_BYTES + 1)
         else:
             with Path(name).open("rb") as file:
-                content = file.read(MOST_BYTES + 1)
+                content = file.read(MAX_BYTES + 1)
     except OSError as error:
         raise UserError(f"{error.strerror}") from None
-    if len(content) > MOST_BYTES:
-        raise UserError(f"larger than {MOST_BYTES // 10**6} MB")
+    if len(content) > MAX_BYTES:
+        raise UserError(f"larger than {MAX_BYTES // 10**6} MB")
     return content
 
 
@@ -181,7 +181,7 @@ def decode(content: bytes) -> Image.Image:
             warnings.simplefilter("ignore")  # damage that does not matter
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             picture = Image.open(io.BytesIO(content), formats=FORMATS)
-            picture.draft(None, (2 * LARGEST, 2 * LARGEST))
+            picture.draft(None, (2 * MAX_SIDE, 2 * MAX_SIDE))
             return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError:
         raise UserError("not a PNG, JPEG or WebP picture") from None
@@ -197,8 +197,8 @@ def rank(names: Sequence[str], several: Sequence[bool], outputs: LogProbabilitie
     confidence = np.exp(np.take_along_axis(outputs, order, axis=1).astype(np.float64)).round(6)
     fields = (names, *order.T.tolist(), *confidence.T.tolist(), several)
     return [
-        Guess(name, digit, sure, runner_up, less_sure, more)
-        for name, digit, runner_up, sure, less_sure, more in zip(*fields, strict=True)
+        Guess(name, digit, sure, runner_up, less_sure, crowded)
+        for name, digit, runner_up, sure, less_sure, crowded in zip(*fields, strict=True)
     ]
 
 

@@ -1,7 +1,7 @@
 """Make a 28x28 image of any picture of a digit, as MNIST's authors made theirs.
 
-MNIST's digits were scaled to fit into 20x20 pixels, keeping their shape, with grey edges where a
-pixel is partly ink, and placed so that their centre of mass is the centre of 28x28 pixels.
+MNIST's digits were scaled to fit into 20x20 pixels, keeping their shape. Edges are grey where a
+pixel is partly ink. The digit's centre of mass is the centre of 28x28 pixels.
 Source: LeCun, Cortes and Burges, "The MNIST database". What is ink, and what is more than one
 digit, was chosen on training images: docs/decisions/0008-any-picture.md.
 """
@@ -21,12 +21,12 @@ from stages.common.mnist import SIZE
 Grey = npt.NDArray[np.uint8]  # (height, width): 0 is ground, 255 is ink
 Box = tuple[slice, ...]  # rows, columns
 
-LARGEST = 1000  # pixels: a larger picture is made this small, by averages
-FAINTEST = 25  # of 255: with less contrast than this, nothing is drawn
-LEAST = 1 / 3  # of the greatest contrast: a lower threshold could lie in the noise of the ground
+MAX_SIDE = 1000  # pixels: a larger picture is made this small, by averages
+MIN_CONTRAST = 25  # of 255: with less contrast than this, nothing is drawn
+MIN_THRESHOLD = 1 / 3  # of the greatest contrast: a lower one could lie in the ground's noise
 EDGE = (0.75, 1.25)  # of the threshold: up to the first is ground, from the second on is ink
-SPECK = 0.05  # of the largest part's area: smaller parts are dust
-HIGH = 0.5  # of the highest part's height: lower parts are pieces of a digit, as the bar of a 5
+MIN_AREA = 0.05  # of the largest part's area: smaller parts are dust
+MIN_HEIGHT = 0.5  # of the highest part's: lower parts are pieces of a digit, such as the bar of a 5
 MIDDLE = (0.25, 0.75)  # of a part's width: where two digits side by side do not overlap
 BOX = 20  # pixels: the longer side of a digit in MNIST
 
@@ -58,12 +58,12 @@ def is_like_mnist(picture: Image.Image) -> bool:
 
 
 def flatten(picture: Image.Image) -> Image.Image:
-    """Red, green and blue, at most `LARGEST` pixels wide and high. What is transparent is white,
+    """Red, green and blue, at most `MAX_SIDE` pixels wide and high. What is transparent is white,
     or black where that shows more, as behind white ink."""
     if picture.mode.startswith("I"):  # 16 bits, which Pillow would cut off at 255
         picture = Image.fromarray((np.asarray(picture) // 256).astype(np.uint8))
     picture = picture.convert("RGBA" if picture.has_transparency_data else "RGB")
-    picture.thumbnail((LARGEST, LARGEST), Image.Resampling.BOX)
+    picture.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.BOX)
     if picture.mode == "RGB":
         return picture
     papers = [Image.new("RGBA", picture.size, colour) for colour in ("white", "black")]
@@ -99,9 +99,9 @@ def ink(distances: Image.Image) -> Grey:
         UserError: nothing is drawn.
     """
     most = greatest(distances)
-    if most < FAINTEST:
+    if most < MIN_CONTRAST:
         raise UserError("nothing is drawn on it")
-    threshold = max(otsu(distances.histogram()), LEAST * most)
+    threshold = max(otsu(distances.histogram()), MIN_THRESHOLD * most)
     low, high = EDGE
     share = (np.arange(256) / threshold - low) / (high - low)
     ramp = (255 * share.clip(0, 1)).round().astype(np.uint8)
@@ -126,7 +126,7 @@ def clean(drawn: Grey) -> tuple[Grey, list[Box]]:
     parts, _ = ndimage.label(drawn, structure=np.ones((3, 3)))  # 0 is the ground
     area = np.bincount(parts.ravel())
     area[0] = 0
-    large = area >= SPECK * area.max()
+    large = area >= MIN_AREA * area.max()
     boxes = [box for box, kept in zip(ndimage.find_objects(parts), large[1:], strict=True) if kept]
     return drawn * large.take(parts), boxes
 
@@ -136,7 +136,7 @@ def are_several(boxes: Sequence[Box]) -> bool:
     their widths do not overlap. Digits that touch are one part, and are not told apart."""
     spans = [(rows.stop - rows.start, columns.start, columns.stop) for rows, columns in boxes]
     height, left, right = np.array(spans).T
-    high = height >= HIGH * height.max()
+    high = height >= MIN_HEIGHT * height.max()
     start, end = (left + share * (right - left) for share in MIDDLE)
     return bool(start[high].max() >= end[high].min())
 

@@ -109,7 +109,7 @@ def _experiment(name: str) -> str | None:
 
 
 def find(revision: Revision, paths: Sequence[str]) -> dict[str, bytes]:
-    """The content of those of the files that exist, by their path from the working directory."""
+    """The content of each file that exists, by their path from the working directory."""
     if revision.commit is not None:
         return _find_in_commit(revision.commit, paths)
     return {path: Path(path).read_bytes() for path in paths if Path(path).is_file()}
@@ -168,7 +168,10 @@ def load(revision: Revision, path: str, parser: Callable[[bytes], Parsed]) -> Pa
 
 def _remedy(revision: Revision, paths: Sequence[str]) -> str:
     if HAND_WRITTEN & {*paths}:
-        return "no stage makes it: mend it, start in the project's folder, or name another revision"
+        return (
+            "no stage writes this file: repair it, run this in the project's folder, or choose"
+            " another revision"
+        )
     if revision.commit is None:
         return "make it with `dvc repro`"
     return f"make it: `git checkout {revision.commit[:7]} && dvc repro`, and commit what came out"

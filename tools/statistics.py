@@ -22,9 +22,10 @@ class Welch(NamedTuple):
 def mcnemar(fixed: int, broken: int) -> float:
     """The exact two-sided p-value of a change that fixed some images and broke others.
 
-    Without a difference between the two networks, an image that they classify differently is as
-    likely fixed as broken, so `fixed` is binomial with probability 1/2 (McNemar 1947, "Note on
-    the sampling error of the difference between correlated proportions"). No flip, no evidence: 1.
+    A flip is an image that is fixed or broken. If the two networks are equally good, either is as
+    likely, and `fixed` is binomial with probability 1/2. Without flips p is 1.
+    Source: McNemar 1947, "Note on the sampling error of the difference between correlated
+    proportions or percentages".
     """
     flips = fixed + broken
     return float(binomtest(fixed, flips).pvalue) if flips else 1.0
@@ -33,9 +34,10 @@ def mcnemar(fixed: int, broken: int) -> float:
 def holm(p_values: Sequence[float]) -> list[float]:
     """P-values corrected for the number of tests, in the same order.
 
-    The least is multiplied by their number m, the next by m - 1, and so on; none may become less
-    than the one before it, nor more than 1 (Holm 1979, "A simple sequentially rejective multiple
-    test procedure"). The chance that any of them is below 0.05 by luck alone is then at most 0.05.
+    The least is multiplied by their number m, the next by m - 1, and so on. None may become less
+    than the one before it, nor more than 1. The chance that any of them is below 0.05 by luck alone
+    is then at most 0.05.
+    Source: Holm 1979, "A simple sequentially rejective multiple test procedure".
     """
     order = np.argsort(p_values, kind="stable")
     factors = np.arange(len(p_values), 0, -1)
@@ -46,10 +48,12 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def welch(base: Sequence[float], head: Sequence[float]) -> Welch:
-    """The change of the mean from `base` to `head`, two or more values each, whose spreads may
-    differ (Welch 1947, "The generalization of 'Student's' problem when several different
-    population variances are involved"). Two sides without any spread have p = 1 if they are
-    equal, else 0."""
+    """The change of the mean from `base` to `head`, two or more values each.
+
+    The spreads may differ. Two sides without any spread have p = 1 if they are equal, else 0.
+    Source: Welch 1947, "The generalization of 'Student's' problem when several different
+    population variances are involved".
+    """
     with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # for equal values
         result = ttest_ind(head, base, equal_var=False)
         interval = result.confidence_interval(0.95)

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 
 def columns(rows: Sequence[Sequence[str]], sides: str) -> str:
-    """A line for each row, in columns. `sides` has a character for each: `<` sets the column to
-    the left, `>` to the right."""
+    """A line for each row, in columns. `sides` has a character for each: `<` aligns the column
+    left, `>` right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = (
         [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]

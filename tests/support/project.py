@@ -68,8 +68,8 @@ class Project:
     def run_queue(self, jobs: int = 2) -> dict[str, str]:
         """Let workers empty DVC's queue; how each experiment ended, by its name.
 
-        Their output goes nowhere: to read it to its end would be to wait for the workers, and DVC,
-        whose queue is in files, now and then loses the message that tells an idle one to leave."""
+        Their output goes nowhere. Reading it to the end would mean waiting for the workers. DVC
+        sometimes loses the message that stops an idle one."""
         subprocess.run(
             [DVC, "queue", "start", f"--jobs={jobs}"],
             cwd=self.folder,

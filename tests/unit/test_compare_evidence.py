@@ -95,8 +95,8 @@ def test_what_was_changed_after_the_run_is_stale(
     compare("main")
     output = capfdbinary.readouterr().out.decode()
     assert (
-        "\nNote: `head` is not as its `dvc.lock` says (`stages/train.py`, `train.lr`): this"
-        " compares the last run; `dvc repro` makes a new one.\n"
+        "\nNote: in `head` these differ from `dvc.lock`: `stages/train.py`, `train.lr`. The report"
+        " is about the last run. Run `dvc repro` to compare what is there now.\n"
     ) in output
     Path("stages/train.py").unlink()
     assert "stages/train.py" in load("workspace").stale

@@ -42,7 +42,7 @@ def test_what_was_fixed_is_shown_likewise() -> None:
 
 
 def test_of_many_only_the_surest_mistakes_are_shown() -> None:
-    n = pictures.MOST + 1
+    n = pictures.MAX_SHOWN + 1
     images, _ = tiny.digits(n, seed=3)
     base, head = predictions([7] * n, [0.5] * n), predictions([1] * n, [0.5] * (n - 1) + [0.9])
     figure = pictures.digits(images, base, head, np.ones(n, bool), "head")

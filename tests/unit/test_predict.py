@@ -201,7 +201,7 @@ def test_too_many_pixels_are_refused_before_they_are_unpacked(side: int) -> None
 
 
 def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(predict, "MOST_BYTES", 1_000_000)
+    monkeypatch.setattr(predict, "MAX_BYTES", 1_000_000)
     (tmp_path / "large.png").write_bytes(bytes(1_000_001))
     with pytest.raises(UserError, match=r"^larger than 1 MB$"):
         predict.read(str(tmp_path / "large.png"))

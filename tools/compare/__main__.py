@@ -19,6 +19,7 @@ from tools.compare.comparison import Comparison, compare
 from tools.compare.seeds import SeedComparison, compare_seeds
 from tools.markdown import code
 from tools.repository import WORKSPACE, resolve
+from tools.statistics import ALPHA
 
 
 def main() -> None:
@@ -55,16 +56,16 @@ def parse_arguments() -> Namespace:
         metavar="HEAD",
         nargs="?",
         default=WORKSPACE.name,
-        help="the same; the workspace by default",
+        help="another one (default: the workspace)",
     )
     parser.add_argument(
         "--images", metavar="DIR", type=Path, help="draw what broke, what was fixed, the curves"
     )
-    parser.add_argument("--json", action="store_true", help="the same as data")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
         "--fail-on-regression",
         action="store_true",
-        help="exit with 1 when HEAD is worse with p < 0.05",
+        help=f"exit with 1 when HEAD is worse with p < {ALPHA}",
     )
     parser.add_argument(
         "--seeds",

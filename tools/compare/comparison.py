@@ -20,7 +20,7 @@ from tools.statistics import ALPHA, holm, mcnemar
 Verdict = Literal["better", "worse", "no evidence", "same predictions"]
 Digits = npt.NDArray[np.int64]  # (n,), 0 to 9
 
-MOST = 5  # confusions shown of those that grew, and of those that shrank
+MAX_SHOWN = 5  # confusions shown of those that grew, and of those that shrank
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,9 @@ def compare(base: Evidence, head: Evidence) -> Comparison:
     labels = base.predictions["label"].to_numpy()
     before, after = (side.predictions["predicted"].to_numpy() for side in (base, head))
     overall = paired(labels, before, after)
-    grew, shrank = confusions(*(count_confusions(side.predictions) for side in (base, head)))
+    grew, shrank = largest_confusions(
+        *(count_confusions(side.predictions) for side in (base, head))
+    )
     return Comparison(
         base=base.revision,
         head=head.revision,
@@ -107,8 +109,8 @@ def compare(base: Evidence, head: Evidence) -> Comparison:
         metrics=other_metrics(base.metrics, head.metrics),
         grew=grew,
         shrank=shrank,
-        data=digests(base, head, DATA),
-        weights=digests(base, head, MODEL),
+        data=output_digests(base, head, DATA),
+        weights=output_digests(base, head, MODEL),
         code=changes(base.code, head.code),
         requirements=changes(base.requirements, head.requirements),
         stale={"base": base.stale, "head": head.stale},
@@ -147,7 +149,7 @@ def per_digit(labels: Digits, base: Digits, head: Digits) -> dict[str, Paired]:
     }
 
 
-def confusions(
+def largest_confusions(
     base: npt.NDArray[np.int64], head: npt.NDArray[np.int64]
 ) -> tuple[list[Confusion], list[Confusion]]:
     """The confusions that grew most and those that shrank most, the largest change first, from
@@ -156,8 +158,8 @@ def confusions(
         Confusion(*pair, int(base[pair]), int(head[pair]))
         for pair in permutations(range(CLASSES), 2)
     ]
-    grew = sorted(every, key=lambda confusion: confusion.base - confusion.head)[:MOST]
-    shrank = sorted(every, key=lambda confusion: confusion.head - confusion.base)[:MOST]
+    grew = sorted(every, key=lambda confusion: confusion.base - confusion.head)[:MAX_SHOWN]
+    shrank = sorted(every, key=lambda confusion: confusion.head - confusion.base)[:MAX_SHOWN]
     return (
         [confusion for confusion in grew if confusion.head > confusion.base],
         [confusion for confusion in shrank if confusion.head < confusion.base],
@@ -169,7 +171,7 @@ def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Chang
     return {name: Change(base.get(name), head.get(name)) for name in differing(base, head)}
 
 
-def digests(base: Evidence, head: Evidence, output: Output) -> Digests:
+def output_digests(base: Evidence, head: Evidence, output: Output) -> Digests:
     """The digests of an output of both sides."""
     return Digests(base.digest(output), head.digest(output), head.pipeline.path(output))
 

@@ -19,7 +19,7 @@ from tools.pipeline import DATA, EPOCHS, HISTORY, locate
 from tools.repository import load
 
 COLUMNS = ["loss", "accuracy"]
-MOST = 50  # digits in a picture
+MAX_SHOWN = 50  # digits in a picture
 DPI = 100
 
 Mask = npt.NDArray[np.bool_]  # (n,), which of the test images
@@ -77,7 +77,7 @@ def digits(
     """The chosen images, each with its true label and both predictions. One side is wrong about
     all of them: its most confident mistakes come first."""
     confidence = (base if wrong == "base" else head)["confidence"][chosen]
-    shown = confidence.sort_values(ascending=False, kind="stable").index[:MOST]
+    shown = confidence.sort_values(ascending=False, kind="stable").index[:MAX_SHOWN]
     rows = zip(
         base["label"][shown], base["predicted"][shown], head["predicted"][shown], strict=True
     )
@@ -96,8 +96,8 @@ def curves(base: Run, head: Run, heading: str) -> Figure:
     figure.suptitle(heading, parse_math=False)
     panels = dict(zip(COLUMNS, figure.subplots(1, 2), strict=True))
     for column, axes in panels.items():
-        draw(axes, base, column, "base", RED)
-        draw(axes, head, column, "head", BLUE)
+        draw_run(axes, base, column, "base", RED)
+        draw_run(axes, head, column, "head", BLUE)
         axes.set_xlabel("Epoch")
     format_loss(panels["loss"])
     format_accuracy(panels["accuracy"])
@@ -105,7 +105,7 @@ def curves(base: Run, head: Run, heading: str) -> Figure:
     return figure
 
 
-def draw(axes: Axes, run: Run, column: str, name: str, color: str) -> None:
+def draw_run(axes: Axes, run: Run, column: str, name: str, color: str) -> None:
     """One run: a line for the training, a diamond for the test images after each epoch."""
     history, epochs = run
     batches = history["batch"].max()  # an epoch's last row is that of its last batch

@@ -35,7 +35,7 @@ def markdown(comparison: Comparison | SeedComparison) -> str:
         lstrip_blocks=True,
     )
     filters = [arrow, code, digests, package, revision]
-    functions = [accuracies, confusions, digit_metrics, means, numbers, runs]
+    functions = [accuracies, confusion_table, digit_metrics, means_table, numbers, runs]
     environment.filters |= {function.__name__: function for function in filters}
     environment.filters["count"] = "{:,}".format
     environment.globals |= {function.__name__: function for function in functions}
@@ -148,7 +148,7 @@ def difference(change: Change) -> str:
     return f"{change.head - change.base:+.6g}" if both else ""
 
 
-def confusions(title: str, rows: Sequence[Confusion], n: int) -> str:
+def confusion_table(title: str, rows: Sequence[Confusion], n: int) -> str:
     """A row for each confusion, counted in images."""
     cells = [
         [
@@ -168,7 +168,7 @@ def digests(change: Digests) -> str:
     return f"the same, {base}" if change.base == change.head else f"{base} → {head}"
 
 
-def means(metrics: Mapping[str, Means]) -> str:
+def means_table(metrics: Mapping[str, Means]) -> str:
     """A row a metric, those of single digits last."""
     rows = [
         [

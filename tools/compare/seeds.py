@@ -7,7 +7,15 @@ from typing import Any
 import numpy as np
 
 from stages.common.errors import UserError
-from tools.compare.comparison import Change, Digests, Verdict, changes, check_labels, digests, judge
+from tools.compare.comparison import (
+    Change,
+    Digests,
+    Verdict,
+    changes,
+    check_labels,
+    judge,
+    output_digests,
+)
 from tools.compare.evidence import ACCURACY, PER_DIGIT, Evidence, differing
 from tools.pipeline import DATA
 from tools.repository import Revision
@@ -82,7 +90,7 @@ def compare_seeds(base: Sequence[Evidence], head: Sequence[Evidence]) -> SeedCom
         n=len(base[0].predictions),
         metrics=metrics,
         params=changes(but_seed(base[0]), but_seed(head[0])),
-        data=digests(base[0], head[0], DATA),
+        data=output_digests(base[0], head[0], DATA),
         code=changes(base[0].code, head[0].code),
         requirements=changes(base[0].requirements, head[0].requirements),
         stale={str(evidence.revision): evidence.stale for evidence in (*base, *head)},

@@ -9,8 +9,8 @@ const SIZE = 28;
 const BOX = 20;
 const THRESHOLD = 126; // of 255, as Otsu's method in tools/prepare.py finds it
 const EDGE = [0.75, 1.25]; // of the threshold: up to the first is ground, from the second on is ink
-const SPECK = 0.05; // of the largest part's area: smaller parts are dust
-const HIGH = 0.5; // of the highest part's height: lower parts are pieces of a digit
+const MIN_AREA = 0.05; // of the largest part's area: smaller parts are dust
+const MIN_HEIGHT = 0.5; // of the highest part's: lower parts are pieces of a digit
 const MIDDLE = [0.25, 0.75]; // of a part's width: where two digits side by side do not overlap
 
 const RAMP = Uint8Array.from({ length: 256 }, (_, amount) => {
@@ -63,7 +63,7 @@ function findParts(ink, width, height) {
 /** The parts that are not dust. The ink of the dust is taken away. */
 function clean(ink, parts) {
   const largest = Math.max(...parts.map(({ pixels }) => pixels.length));
-  const isDust = ({ pixels }) => pixels.length < SPECK * largest;
+  const isDust = ({ pixels }) => pixels.length < MIN_AREA * largest;
   for (const { pixels } of parts.filter(isDust)) for (const i of pixels) ink[i] = 0;
   return parts.filter((part) => !isDust(part));
 }
@@ -73,7 +73,7 @@ function clean(ink, parts) {
 function areSeveral(parts) {
   const height = ({ top, bottom }) => bottom - top;
   const highest = Math.max(...parts.map(height));
-  const high = parts.filter((part) => height(part) >= HIGH * highest);
+  const high = parts.filter((part) => height(part) >= MIN_HEIGHT * highest);
   const [starts, ends] = MIDDLE.map((share) =>
     high.map(({ left, right }) => left + share * (right - left)),
   );
