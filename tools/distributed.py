@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 -m tools.distributed [DVC ARGUMENTS, by default repro]
 
 Rank 0 runs `dvc` with these arguments. When DVC runs the stage train, the other ranks join the
-training: with the parameters of that run, and with the code and the data of their own folder. Only
+training. They take the parameters of that run, and the code and the data of their own folder. Only
 rank 0's outputs are kept. All ranks end with DVC's exit status. A host that lacks MNIST downloads
 it first.
 """
@@ -86,7 +86,7 @@ def lead(store: Store, others: Sequence[int], arguments: Sequence[str]) -> int:
 
 
 def dismiss(store: Store, others: Sequence[int], status: int) -> None:
-    """Tell the others DVC's exit status, and wait until they have read it: if it is not 0,
+    """Tell the others DVC's exit status, and wait until they have read it. If it is not 0,
     `torchrun` ends the store right after this process."""
     with suppress(DistError):
         rendezvous.announce(store, {"status": status})

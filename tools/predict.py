@@ -100,8 +100,8 @@ def parse_arguments() -> Namespace:
 
 
 def load_network(path: Path | None, rev: str | None) -> Network:
-    """The network in a file, by default the one that dvc.yaml names: that of the workspace, or
-    that of another revision, from DVC's cache or its remote.
+    """The network in a file, by default the one that dvc.yaml names. It is that of the workspace,
+    or that of another revision, from DVC's cache or its remote.
 
     Raises:
         UserError: there is no such revision, or no network in that file, or DVC cannot get it.

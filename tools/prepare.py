@@ -93,7 +93,7 @@ def greatest(distances: Image.Image) -> int:
 
 def ink(distances: Image.Image) -> Grey:
     """The ink in each pixel, from its contrast: none below a threshold, full above, and a short
-    ramp between, which keeps the grey edges of a small picture.
+    ramp between. The ramp keeps the grey edges of a small picture.
 
     Raises:
         UserError: nothing is drawn.
@@ -155,8 +155,8 @@ def fit(drawn: Grey) -> Grey:
 
 
 def centre(digit: Grey) -> Grey:
-    """The digit on 28x28 pixels, its centre of mass at pixel 14 both ways, where it is in MNIST
-    (measured: 14 and half a pixel more or less, counted from 0)."""
+    """The digit on 28x28 pixels, its centre of mass at pixel 14 both ways, counted from 0. There
+    it is in MNIST, too (measured: 14 and half a pixel more or less)."""
     top, left = (
         min(max(0, nearest(SIZE / 2 - mass)), SIZE - length)
         for mass, length in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)

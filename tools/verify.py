@@ -68,8 +68,8 @@ def main() -> None:
 
 
 def check_out(commit: str, scratch: Path) -> Path:
-    """A clone at that commit, with an empty DVC cache of its own: from a cache DVC would take the
-    results of earlier runs instead of running, and a wrong output of this run stays out of it."""
+    """A clone at that commit, with an empty DVC cache of its own. From another cache DVC would take
+    the results of earlier runs instead of running. A wrong output of this run stays out of it."""
     copy = scratch / "copy"
     git("clone", "--quiet", "--shared", "--no-checkout", ".", str(copy))
     git("checkout", "--quiet", "--detach", commit, folder=copy)

@@ -12,7 +12,7 @@ from stages.common.errors import UserError
 from stages.common.tables import Prediction, count_confusions
 from tests.support.runner import ROOT
 from tools.compare import report
-from tools.compare.comparison import Change, Confusion, compare, largest_confusions
+from tools.compare.comparison import Change, Confusion, compare, top_confusions
 from tools.compare.evidence import Evidence
 from tools.compare.seeds import compare_seeds
 from tools.pipeline import Pipeline
@@ -115,7 +115,7 @@ def counts(labels: list[int], predicted: list[int]) -> npt.NDArray[np.int64]:
 def test_the_confusions_that_changed_most_come_first_and_ties_in_the_order_of_the_digits() -> None:
     labels = [7, 7, 7, 2, 2, 2, 5, 4]
     before, after = [1, 1, 7, 3, 2, 2, 5, 9], [7, 7, 7, 2, 4, 3, 6, 9]
-    grew, shrank = largest_confusions(counts(labels, before), counts(labels, after))
+    grew, shrank = top_confusions(counts(labels, before), counts(labels, after))
     assert grew == [Confusion(2, 4, 0, 1), Confusion(5, 6, 0, 1)]  # 2 for 3, 4 for 9: as before
     assert shrank == [Confusion(7, 1, 2, 0)]
 
@@ -123,8 +123,8 @@ def test_the_confusions_that_changed_most_come_first_and_ties_in_the_order_of_th
 def test_no_more_than_five_confusions_are_shown() -> None:
     labels = [0] * 9
     right, wrong = counts(labels, labels), counts(labels, [*range(1, 10)])
-    assert [len(side) for side in largest_confusions(right, wrong)] == [5, 0]
-    assert [len(side) for side in largest_confusions(wrong, right)] == [0, 5]
+    assert [len(side) for side in top_confusions(right, wrong)] == [5, 0]
+    assert [len(side) for side in top_confusions(wrong, right)] == [0, 5]
 
 
 def test_the_whole_report() -> None:

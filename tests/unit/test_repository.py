@@ -119,9 +119,7 @@ def test_all_that_is_missing_is_named_at_once_with_how_to_make_it() -> None:
 @in_repository
 def test_what_the_pipeline_does_not_make_is_not_promised_from_it() -> None:
     Path("dvc.yaml").unlink()
-    with pytest.raises(
-        UserError, match=r"^workspace lacks dvc.yaml; no stage writes this file"
-    ) as e:
+    with pytest.raises(UserError, match=r"^workspace lacks dvc.yaml; no stage writes this") as e:
         repository.read(WORKSPACE, ["dvc.yaml"])
     assert "dvc repro" not in str(e.value)
 

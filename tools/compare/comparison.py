@@ -94,9 +94,7 @@ def compare(base: Evidence, head: Evidence) -> Comparison:
     labels = base.predictions["label"].to_numpy()
     before, after = (side.predictions["predicted"].to_numpy() for side in (base, head))
     overall = paired(labels, before, after)
-    grew, shrank = largest_confusions(
-        *(count_confusions(side.predictions) for side in (base, head))
-    )
+    grew, shrank = top_confusions(*(count_confusions(side.predictions) for side in (base, head)))
     return Comparison(
         base=base.revision,
         head=head.revision,
@@ -149,7 +147,7 @@ def per_digit(labels: Digits, base: Digits, head: Digits) -> dict[str, Paired]:
     }
 
 
-def largest_confusions(
+def top_confusions(
     base: npt.NDArray[np.int64], head: npt.NDArray[np.int64]
 ) -> tuple[list[Confusion], list[Confusion]]:
     """The confusions that grew most and those that shrank most, the largest change first, from

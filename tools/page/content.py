@@ -89,8 +89,8 @@ def sheet(images: mnist.Images) -> bytes:
 
 
 def embed_network(network: Network) -> dict[str, Any]:
-    """The network as the page's script reads it: its operators, the shapes of the tensors that
-    they name, and all numbers one after the other as little-endian float32 in base64."""
+    """The network as the page's script reads it: its operators, and the shapes of the tensors
+    that they name. Then all numbers, one after the other, as little-endian float32 in base64."""
     tensors = constants(network)
     numbers = b"".join(tensor.astype("<f4").tobytes() for tensor in tensors.values())
     return {
