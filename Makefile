@@ -66,7 +66,7 @@ help:                        ## this list
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
-		{ echo '$(PYTHON) is older than 3.11: make PYTHON=python3.12 repro (or any newer one)'; exit 1; }
+		{ echo '$(PYTHON) is older than 3.11. Name another one, 3.11 to 3.13: make PYTHON=python3.12 repro'; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.run: requirements.txt | $(VENV)/bin/python

@@ -108,7 +108,8 @@ def main() -> None:
         x, y = to_tensors(images[~held_out], labels[~held_out], config, device)
         files.write(args.first_images, mnist.encode_idx(first_images(x, p, config)))
 
-        workers = min(args.workers, len(team.own(p.shards)) or 1) if device.type == "cpu" else 1
+        shards = len(team.own(p.shards))  # those of this process: more workers would idle
+        workers = min(args.workers, shards or 1) if device.type == "cpu" else 1
         print(f"Training on {len(x):,} images ({device}, workers: {workers})")
         record = Record(args.history, args.checkpoints)
         try:
@@ -143,13 +144,14 @@ def train(
             record.add(*rows)
         else:
             transform = augment.transform(x, p.augment, p.seed, epoch)
-            examples = Examples(transform, y, p.label_smoothing, (p.seed, epoch))
+            examples = Examples(transform, y, p.label_smoothing, entropy=(p.seed, epoch))
             batches = torch.split(shuffled(len(x), p.seed, epoch).to(x.device), p.batch_size)
             rows, window = [], []  # of this epoch; the steps since the last row
             for number, batch in enumerate(progress_bar(batches, epoch), start=1):
                 step = (epoch - 1) * len(batches) + number
                 lr = learning_rate(p, step, p.epochs * len(batches))
                 set_learning_rate(optimizer, lr)
+                # The step: forward, loss, gradient, optimizer.step().
                 window.append(train_step(network, optimizer, examples, batch, p.shards, pool))
                 if number % p.log_every == 0 or number == len(batches):
                     rows.append(average(window, epoch, number, step, lr))

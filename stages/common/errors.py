@@ -1,5 +1,6 @@
 """How a stage ends when the user made a mistake: one line, no traceback, a non-zero exit."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -26,6 +27,9 @@ def run(main: Callable[[], None]) -> None:
         main()
     except UserError as error:
         sys.exit(str(error))
+    except BrokenPipeError:  # whoever read the output has ended, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
+        sys.exit(1)
     except OSError as error:
         if error.filename is None:
             raise

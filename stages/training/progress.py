@@ -99,7 +99,8 @@ def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
         if progress.epochs:
             print(f"Resuming after epoch {len(progress.epochs)}")
         yield progress
-        # If DVC was killed meanwhile, nobody records the result: the next run takes it from here.
+        # If DVC was killed meanwhile, nobody records the result in dvc.lock. Then the progress
+        # stays, and the next run has only to write the outputs again.
         if _launchers() == launchers:
             progress.clear()
             lock.unlink()

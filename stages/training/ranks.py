@@ -113,14 +113,15 @@ class DistributedPool:
 
     def map(self, function: ShardFunction, shards: Sequence[Tensor], /) -> list[list[Tensor]]:
         """Compute this rank's shards and gather those of the others. The ranks exchange bytes and
-        convert no number, so the bits stay as they are."""
+        convert no number, so the bits stay as they are. A rank that has no shard computes the
+        first one once, to know the shapes."""
         team = self._team
         own = list(self._threads.map(function, [shards[n] for n in team.own(len(shards))]))
         self._like = self._like or (own[0] if own else function(shards[0]))
         turns = math.ceil(len(shards) / team.size)  # every rank sends this many results
         padding = [self._like] * (turns - len(own))
         table = team.all_gather(torch.cat([pack(result) for result in own + padding]))
-        rows = table.view(team.size, turns, -1)
+        rows = table.view(team.size, turns, -1)  # shard n is turn n // size of rank n % size
         return [unpack(rows[n % team.size, n // team.size], self._like) for n in range(len(shards))]
 
 

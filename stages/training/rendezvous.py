@@ -41,7 +41,12 @@ def connect() -> Store:
 def meet(store: Store, rank: int, size: int, seconds: float) -> str:
     """Wait for all ranks; a name for this group of processes, the same on each of them.
 
-    The store outlives restarts: a fresh name each time keeps stale keys from being read.
+    The store outlives restarts, so each process takes a fresh id: nobody reads a stale key. Rank
+    0's id is the name of the group. The keys, in their order:
+
+        rank 2          = ID           rank 2 says that it is here, and its id
+        group of ID     = NAME         rank 0 answers to that id
+        2 is in NAME    = ""           rank 2 has read the answer
 
     Raises:
         UserError, torch.distributed.DistError: not all have come after so many `seconds`.

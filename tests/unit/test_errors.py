@@ -1,4 +1,6 @@
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -48,3 +50,17 @@ def test_what_a_killed_process_printed_is_not_lost() -> None:
         "run(lambda: print('first') or os.kill(os.getpid(), signal.SIGKILL))"
     )
     assert runner.python("-c", killed).stdout == "first\n"
+
+
+def test_a_reader_that_has_ended_gives_no_traceback() -> None:
+    """As in `python -m tools.predict ... | head -n 1`."""
+    code = "from stages.common.errors import run; run(lambda: [print(n) for n in range(10**6)])"
+    command = [sys.executable, "-c", code]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, cwd=runner.ROOT, stdout=pipe, stderr=pipe) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

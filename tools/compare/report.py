@@ -34,6 +34,7 @@ def markdown(comparison: Comparison | SeedComparison) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    # In the templates they have the names that they have here.
     filters = [arrow, code, digests, package, revision]
     functions = [accuracies, confusion_table, digit_metrics, means_table, numbers, runs]
     environment.filters |= {function.__name__: function for function in filters}
