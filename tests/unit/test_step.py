@@ -2,6 +2,7 @@
 
 import copy
 from concurrent.futures import Executor
+from itertools import product
 
 import pytest
 import safetensors.torch
@@ -16,7 +17,7 @@ from stages.model import network as network_module
 from stages.model import numerics
 from stages.model.network import Dropout, Network, NetworkConfig
 from stages.training import augment, state
-from stages.training.step import Examples, train_step
+from stages.training.step import Examples, dropout_generator, train_step
 from tests.support import tiny
 
 N = 100  # images
@@ -141,6 +142,18 @@ def test_dropout_keeps_the_mean_and_sets_its_part_to_0() -> None:
     assert dropped.mean().item() == pytest.approx(1, abs=0.01)
 
 
+def test_every_shard_of_every_epoch_has_its_own_dropout(
+    with_dropout: Network, tensors: tuple[Tensor, Tensor]
+) -> None:
+    images, labels = tensors
+    drawn = set()
+    for seed, epoch, first in product((1, 2), (1, 2), (3, 4)):
+        examples = Examples(images.__getitem__, labels, 0, (seed, epoch))
+        generator = dropout_generator(with_dropout, examples, torch.tensor([first, 99]))
+        drawn.add(tuple(torch.rand(8, generator=generator).tolist()))
+    assert len(drawn) == 8
+
+
 @pytest.mark.parametrize("momentum", [0, 0.9])
 def test_a_restored_run_goes_on_with_the_same_bits(
     network: Network, tensors: tuple[Tensor, Tensor], momentum: float
@@ -151,6 +164,8 @@ def test_a_restored_run_goes_on_with_the_same_bits(
         run_epoch(network, optimizer, tensors, 1, 2, pool)
         kept = through_a_file(state.snapshot(network, optimizer, rows))
         assert state.restore(kept, other, resumed) == rows
+        for parameter, values in resumed.state.items():
+            assert values["momentum_buffer"].stride() == parameter.stride()
         for epoch in (2, 3):
             run_epoch(network, optimizer, tensors, epoch, 2, pool)
             run_epoch(other, resumed, tensors, epoch, 2, pool)
