@@ -63,5 +63,4 @@ def test_a_page_says_what_happens(page: Page, prepared: Path, tmp_path: Path) ->
     try:
         follow(page, project.folder, tmp_path / "aside", ENVIRONMENT | places)
     finally:
-        if (project.folder / ".dvc/tmp/exps/celery").exists():
-            project.run("dvc", "queue", "stop", "--kill")
+        project.end_queue()

@@ -3,13 +3,13 @@ its changes. One shell runs them all, so that `cd` and variables last."""
 
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from tests.support.pages import Page
+from tests.support.project import run
 
 MARK = "=== step"
 OMITTED = "..."
@@ -59,17 +59,7 @@ def follow(page: Page, clone: Path, folder: Path, environment: Mapping[str, str]
         f"printf '\\n{MARK} {number}\\n'\n{step.command}\n[ $? = 0 ] || exit 1\n"
         for number, step in enumerate(todo)
     )
-    command = ["bash", "-c", script]
-    bash = subprocess.run(
-        command,
-        cwd=clone,
-        env={**os.environ, **environment},
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-    )
+    bash = run(["bash", "-c", script], clone, {**os.environ, **environment})
     printed = re.split(rf"\n{MARK} \d+\n", bash.stdout)[1:]
     for number, (step, text) in enumerate(zip(todo, printed, strict=False), start=1):
         print(f"\n{step.place}: $ {step.command}\n{text}", file=sys.stderr)  # if the test fails

@@ -1,13 +1,17 @@
 """The project in a temporary clone, on tiny data, driven by the real `dvc` and `git`."""
 
+import contextlib
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
@@ -42,15 +46,7 @@ class Project:
 
     def run(self, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run a command, whatever its exit status; stdout and stderr come back together."""
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env=self.environment() | variables,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            check=False,
-        )
+        return run(command, self.folder, self.environment() | variables)
 
     def __call__(self, *command: str) -> str:
         """Run a command that must succeed; its output."""
@@ -68,17 +64,8 @@ class Project:
         return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
 
     def run_queue(self, jobs: int = 2) -> dict[str, str]:
-        """Let workers empty DVC's queue; how each experiment ended, by its name.
-
-        Their output goes nowhere. Reading it to the end would mean waiting for the workers. DVC
-        sometimes loses the message that stops an idle one."""
-        subprocess.run(
-            [DVC, "queue", "start", f"--jobs={jobs}"],
-            cwd=self.folder,
-            env=self.environment(),
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
+        """Let workers empty DVC's queue; how each experiment ended, by its name."""
+        self("dvc", "queue", "start", f"--jobs={jobs}")
         deadline = time.monotonic() + 600
         try:
             while time.monotonic() < deadline:
@@ -89,7 +76,17 @@ class Project:
                 time.sleep(1)
             pytest.fail(f"the queue is not empty after ten minutes: {ended}")
         finally:
-            self("dvc", "queue", "stop", "--kill")
+            self.end_queue()
+
+    def end_queue(self) -> None:
+        """End the workers of DVC's queue and what they run. DVC sometimes loses the message that
+        stops an idle worker, which then never ends."""
+        self.run("dvc", "queue", "stop", "--kill")
+        for path in (self.folder / ".dvc/tmp/exps/celery").glob("*.pid"):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                worker = psutil.Process(int(path.read_text()))
+                if "queue-worker" in worker.cmdline():  # not another one with the same number
+                    worker.kill()
 
     def copy(self, folder: Path) -> "Project":
         """The same project, and its tiny data, in an empty folder."""
@@ -103,6 +100,29 @@ class Project:
         content = yaml.load(path)
         content[group][key] = value
         yaml.dump(content, path)
+
+
+def run(
+    command: Sequence[str], folder: Path, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run a command without input; stdout and stderr come back together.
+
+    They go through a file, which is read when the command has ended. The end of a pipe would not
+    come before the end of all that the command leaves behind, such as a worker of DVC's queue."""
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as output:
+        process: subprocess.CompletedProcess[str] = subprocess.run(
+            command,
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        output.seek(0)
+        process.stdout = output.read()
+    return process
 
 
 def make_command(*arguments: str) -> list[str]:
