@@ -9,6 +9,7 @@ holds. Writes metrics.json, predictions.csv, and epochs.csv with the scores afte
 """
 
 import math
+import sys
 from argparse import ArgumentParser, Namespace
 from concurrent.futures import Executor
 from pathlib import Path
@@ -18,6 +19,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from pydantic import ConfigDict, Field
+from torch import Tensor
+from tqdm import tqdm
 
 from stages.common import files, mnist, params, tables
 from stages.common.errors import UserError, run
@@ -48,12 +51,15 @@ def main() -> None:
     numerics.pin()
     sets = load_sets(args.data, validation_size)
 
+    network = weights.load(args.model)
+    checkpoints = weights.list_checkpoints(args.checkpoints)
     with numerics.pool(args.workers) as pool:
         epochs = []
-        for path in weights.list_checkpoints(args.checkpoints):
+        for path in tqdm(checkpoints, "Epochs", leave=False, file=sys.stdout, disable=None):
             outputs = classify_sets(weights.load(path), sets, p.batch_size, pool)
             epochs.append(epoch_scores(weights.checkpoint_epoch(path), summarise(outputs, sets)))
-        outputs = classify_sets(weights.load(args.model), sets, p.batch_size, pool)
+        if args.model.read_bytes() != checkpoints[-1].read_bytes():  # else they are scored already
+            outputs = classify_sets(network, sets, p.batch_size, pool)
 
     _, labels = sets["test"]
     metrics = summarise(outputs, sets) | {"per_digit": per_digit(outputs["test"], labels)}
@@ -107,8 +113,15 @@ def classify(
     Raises:
         UserError: an output is not a finite number.
     """
-    inputs = torch.from_numpy(mnist.normalise(images, network.config.mean, network.config.std))
-    outputs = torch.cat(list(pool.map(network, torch.split(inputs, batch_size))))
+    config = network.config
+
+    def forward(batch: mnist.Images) -> Tensor:
+        outputs: Tensor = network(torch.from_numpy(mnist.normalise(batch, config.mean, config.std)))
+        return outputs
+
+    starts = range(0, len(images), batch_size)
+    batches = [images[start : start + batch_size] for start in starts]
+    outputs = torch.cat(list(pool.map(forward, batches)))
     if not outputs.isfinite().all():
         raise UserError("the network's outputs are not finite: lower train.lr and train again")
     return outputs.numpy()

@@ -260,17 +260,25 @@ def mistakes(images: mnist.Images, predictions: pd.DataFrame, most: int) -> Figu
 
 
 def image_grid(images: mnist.Images, titles: Sequence[str], columns: int, heading: str) -> Figure:
-    """Images (n, 28, 28) in rows, each under its title."""
+    """Images (n, 28, 28) in rows, each under its title. Sizes are in the images' pixels, so that
+    with 100 dots per inch each of them is exactly 3x3 dots."""
+    margin, inch = 1, 100 / 3
+    top = 12 if any(titles) else margin  # above an image, for two lines of text
+    tile = mnist.SIZE + 2 * margin, top + mnist.SIZE + margin  # width, height
+    tiles = np.pad(images, ((0, 0), (top, margin), (margin, margin)))
+    head = 15
     rows = max(1, -(-len(images) // columns))
-    height = 1.15 if any(titles) else 0.9  # inches a row
-    figure = Figure(figsize=(9, 0.5 + height * rows), layout="constrained")
-    figure.suptitle(heading)
-    grid = figure.subplots(rows, columns, squeeze=False)
-    for axes in grid.flat:
-        axes.set_axis_off()
-    for axes, image, title in zip(grid.flat, images, titles, strict=False):
-        axes.imshow(image, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest")
-        axes.set_title(title, fontsize=8, loc="center")
+    width, height = columns * tile[0], rows * tile[1]
+    figure = Figure(figsize=(width / inch, (head + height) / inch))
+    figure.suptitle(heading, y=1 - head / 2 / (head + height), va="center")
+    axes = figure.add_axes((0, 0, 1, height / (head + height)))
+    axes.set_axis_off()
+    picture = mnist.mosaic(tiles, columns) if len(images) else np.zeros((height, width), np.uint8)
+    axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
+    for number, title in enumerate(titles):
+        row, column = divmod(number, columns)
+        x, y = column * tile[0] + tile[0] / 2, row * tile[1] + top - 1
+        axes.text(x, y, title, fontsize=8, ha="center", va="bottom")
     return figure
 
 

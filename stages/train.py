@@ -74,12 +74,12 @@ class Record:
     def __init__(self, history: Path, checkpoints: Path) -> None:
         self._history = history
         self._checkpoints = checkpoints
-        self._rows: list[History] = []
+        files.write(history, tables.encode(History, []))  # DVC removed what an earlier run wrote
 
     def add(self, *rows: History) -> None:
         """Add rows to the history."""
-        self._rows += rows
-        files.write(self._history, tables.encode(History, self._rows))
+        for row in rows:
+            files.append(self._history, tables.encode_rows([row]))
 
     def checkpoint(self, epoch: int, network: Network) -> None:
         """Save the weights after an epoch.
@@ -111,10 +111,10 @@ def main() -> None:
         shards = len(team.own(p.shards))  # those of this process: more workers would idle
         workers = min(args.workers, shards or 1) if device.type == "cpu" else 1
         print(f"Training on {len(x):,} images ({device}, workers: {workers})")
-        record = Record(args.history, args.checkpoints)
         try:
             with progress.kept(args.progress, fingerprint) as kept, team.pool(workers) as pool:
                 kept.epochs = team.broadcast(kept.epochs)
+                record = Record(args.history, args.checkpoints)
                 network = train(x, y, p, config, pool, kept, record)
                 weights.save(args.model, network)
         except FloatingPointError as error:

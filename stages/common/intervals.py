@@ -1,8 +1,10 @@
 """How far a fraction of correct images can be trusted."""
 
 from dataclasses import dataclass
+from math import sqrt
+from statistics import NormalDist
 
-from scipy.stats import binomtest
+Z = NormalDist().inv_cdf(0.975)  # 1.96: 95 % of a normal distribution is within Z deviations
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,11 @@ def rate(correct: int, n: int) -> Rate:
 def wilson(correct: int, n: int) -> tuple[float, float]:
     """The 95 % interval of a fraction, `correct` of `n` images, n > 0.
 
+    Written out here, because `scipy.stats` takes as long to import as all else that `plot` does.
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference".
     """
-    interval = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
-    return float(interval.low), float(interval.high)
+    p = correct / n
+    middle = p + Z**2 / (2 * n)
+    half = Z * sqrt(p * (1 - p) / n + Z**2 / (4 * n**2))
+    scale = 1 + Z**2 / n
+    return max(0.0, (middle - half) / scale), min(1.0, (middle + half) / scale)

@@ -80,12 +80,13 @@ def normalise(images: Images, mean: float, std: float) -> npt.NDArray[np.float32
 
 
 def mosaic(images: Images, columns: int) -> Images:
-    """Images (n, 28, 28) side by side in one, with no ink where the last row ends early."""
-    rows = -(-len(images) // columns)
-    tiles = np.zeros((rows * columns, SIZE, SIZE), np.uint8)
-    tiles[: len(images)] = images
-    grid = tiles.reshape(rows, columns, SIZE, SIZE).swapaxes(1, 2)
-    return grid.reshape(rows * SIZE, columns * SIZE)
+    """Images (n, height, width) side by side in one, with no ink where the last row ends early."""
+    n, height, width = images.shape
+    rows = -(-n // columns)
+    tiles = np.zeros((rows * columns, height, width), np.uint8)
+    tiles[:n] = images
+    grid = tiles.reshape(rows, columns, height, width).swapaxes(1, 2)
+    return grid.reshape(rows * height, columns * width)
 
 
 def read_digests(folder: Path) -> dict[str, str]:

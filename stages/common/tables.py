@@ -54,10 +54,13 @@ Table = type[History] | type[EpochScores] | type[Prediction]
 
 def encode(table: Table, rows: Sequence[tuple[Any, ...]]) -> bytes:
     """The rows as CSV under a header. Floats have six decimals, and None is an empty cell."""
+    return ",".join(table._fields).encode() + b"\n" + encode_rows(rows)
+
+
+def encode_rows(rows: Sequence[tuple[Any, ...]]) -> bytes:
+    """The same without the header, to add to a table."""
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(table._fields)
-    writer.writerows(
+    csv.writer(text, lineterminator="\n").writerows(
         [f"{value:.6f}" if isinstance(value, float) else value for value in row] for row in rows
     )
     return text.getvalue().encode()

@@ -172,6 +172,16 @@ def test_epochs_are_in_the_order_of_their_numbers(copied: Path) -> None:
     assert pd.read_csv(copied / "metrics/epochs.csv")["epoch"].tolist() == [99, 100]
 
 
+def test_final_weights_that_are_not_the_last_epochs_are_scored_themselves(copied: Path) -> None:
+    shutil.copy(
+        copied / "models/checkpoints/epoch-01.safetensors", copied / "models/model.safetensors"
+    )
+    runner.run(copied, "evaluate")
+    first, last = pd.read_csv(copied / "metrics/epochs.csv")["loss"]
+    assert first != last
+    assert json.loads((copied / "metrics/metrics.json").read_text())["test"]["loss"] == first
+
+
 def test_missing_weights_are_named(copied: Path) -> None:
     (copied / "models/model.safetensors").unlink()
     with pytest.raises(UserError, match=r"^models/model\.safetensors: not found; make it with"):

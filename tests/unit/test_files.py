@@ -166,6 +166,47 @@ def test_a_process_killed_before_the_rename_leaves_the_old_file(old: Path) -> No
     assert old.read_bytes() == b"old"
 
 
+def test_lines_are_added_and_the_file_is_written_anew_only_for_a_new_page(tmp_path: Path) -> None:
+    """So a reader never sees half a line, and the cost of a line does not grow with the file."""
+    path = tmp_path / "table.csv"
+    content = b"header\n"
+    files.write(path, content)
+    anew = 0
+    for number in range(1000):
+        line = b"%d,%d\n" % (number, number**2)
+        before = path.stat()
+        files.append(path, line)
+        new_page = len(content) // files.PAGE != (len(content) + len(line) - 1) // files.PAGE
+        content += line
+        assert path.read_bytes() == content
+        assert (path.stat().st_ino != before.st_ino) == new_page
+        anew += new_page
+    assert anew == len(content) // files.PAGE > 1
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_reader_never_sees_half_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    files.write(path, b"header\n")
+    code = """if True:
+        import sys
+        from pathlib import Path
+        from stages.common import files
+        for _ in range(10_000):
+            files.append(Path(sys.argv[1]), b"5,1200,6000,0.001000,0.075123,0.976667\\n")
+    """
+    writer = subprocess.Popen([sys.executable, "-c", code, path], cwd=runner.ROOT)
+    while writer.poll() is None:
+        assert path.read_bytes().endswith(b"\n")
+    assert writer.returncode == 0
+    assert path.read_bytes().count(b"\n") == 10_001
+
+
+def test_a_line_for_a_file_that_is_not_there_names_it(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"table\.csv: cannot be written: No such file"):
+        files.append(tmp_path / "table.csv", b"1\n")
+
+
 def test_json_has_sorted_keys_and_ends_its_last_line() -> None:
     assert files.canonical_json({"b": {"d": 1, "c": 0.5}, "a": "x"}) == (
         b'{\n  "a": "x",\n  "b": {\n    "c": 0.5,\n    "d": 1\n  }\n}\n'

@@ -1,5 +1,7 @@
+import contextlib
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,3 +35,21 @@ def test_a_python_that_is_too_old_says_so_in_one_line(minor: int) -> None:
     assert process.returncode == 1
     assert process.stderr.startswith(f"{interpreter} is Python 3.{minor}.")
     assert process.stderr.endswith(f", too old: {HINT}")
+
+
+@pytest.mark.parametrize("stage", runner.STAGES)
+def test_a_stage_on_a_terminal_says_at_once_that_it_has_started(stage: str) -> None:
+    module = [sys.executable, "-m", f"stages.{stage}", "--help"]
+    screen, terminal = os.openpty()
+    with open(screen, "rb", buffering=0) as shown:  # noqa: PTH123 - a descriptor
+        process = subprocess.Popen(module, cwd=runner.ROOT, stdout=terminal)
+        os.close(terminal)
+        assert shown.read(8) == b"Starting"
+        with contextlib.suppress(OSError):  # the end of a terminal
+            while shown.read(1024):
+                pass
+        assert process.wait() == 0
+
+
+def test_a_stage_in_a_log_says_nothing_before_its_result() -> None:
+    assert runner.python("-m", "stages.plot", "--help").stdout.startswith("usage:")

@@ -1,11 +1,11 @@
-"""What SciPy gives, against the textbook's formulas in exact or separate arithmetic."""
+"""The statistics, each against what another source gives: exact arithmetic, a textbook, SciPy."""
 
 from fractions import Fraction
 from itertools import product
 from math import comb, sqrt
-from statistics import NormalDist
 
 import pytest
+from scipy.stats import binomtest
 
 from stages.common.intervals import Rate, rate, wilson
 from tools.statistics import holm, mcnemar, welch
@@ -18,14 +18,6 @@ def binomial_p(fixed: int, broken: int) -> float:
     flips = fixed + broken
     tail = sum(Fraction(comb(flips, k), 2**flips) for k in range(min(fixed, broken) + 1))
     return float(min(Fraction(1), 2 * tail))
-
-
-def wilson_interval(correct: int, n: int) -> tuple[float, float]:
-    """Equation 4 of Brown, Cai and DasGupta (2001)."""
-    z, p = NormalDist().inv_cdf(0.975), correct / n
-    middle = (correct + z * z / 2) / (n + z * z)
-    half = z * sqrt(n) / (n + z * z) * sqrt(p * (1 - p) + z * z / (4 * n))
-    return middle - half, middle + half
 
 
 @pytest.mark.parametrize(
@@ -50,9 +42,11 @@ def test_mcnemar_is_the_exact_binomial_test() -> None:
         )
 
 
-def test_wilson_is_the_formula() -> None:
+def test_wilson_is_what_scipy_gives() -> None:
     for correct, n in ((0, 1), (1, 1), (2, 3), (0, 892), (863, 892), (892, 892), (9805, 10_000)):
-        assert wilson(correct, n) == pytest.approx(wilson_interval(correct, n), abs=exactly)
+        interval = binomtest(correct, n).proportion_ci(confidence_level=0.95, method="wilson")
+        assert wilson(correct, n) == pytest.approx((interval.low, interval.high), abs=exactly)
+        assert 0 <= min(wilson(correct, n)) <= max(wilson(correct, n)) <= 1
 
 
 def test_a_rate_by_hand() -> None:
