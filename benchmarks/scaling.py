@@ -26,6 +26,7 @@ from stages.common import errors, mnist, params
 from stages.model import numerics
 from stages.model.network import Network, NetworkConfig
 from stages.training import ranks
+from stages.training.optimizer import SGD
 from stages.training.step import Examples, train_step
 from tools.markdown import table
 
@@ -95,7 +96,7 @@ def worker(threads: int, steps: int) -> None:
     cpu = torch.device("cpu")
     x, y = train.to_tensors(*mnist.load(data_folder(), "train"), config, cpu)
     network = Network(config)
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.001, momentum=0.9)
+    optimizer = SGD(network.parameters(), lr=0.001, momentum=0.9)
     examples = Examples(x.__getitem__, y, label_smoothing=0, entropy=(0, 1))
     team = ranks.join({}, SHARDS, cpu, ROOT / "params.yaml")
     results = []

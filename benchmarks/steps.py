@@ -117,7 +117,12 @@ def load(overrides: Overrides) -> train.TrainParams:
 
 
 def steps(
-    config: NetworkConfig, p: train.TrainParams, x: Tensor, y: Tensor, workers: int, count: int
+    config: NetworkConfig,
+    p: train.TrainParams,
+    x: augment.Normalised,
+    y: Tensor,
+    workers: int,
+    count: int,
 ) -> Times:
     """Measure the first `count` steps of a training.
 
@@ -125,10 +130,7 @@ def steps(
         x: images, (n, 1, 28, 28)
         y: their labels, (n,)
     """
-    torch.manual_seed(p.seed)
-    network = Network(config)
-    settings = p.model_dump(include={"lr", "momentum", "nesterov", "weight_decay"})
-    optimizer = torch.optim.SGD(network.parameters(), **settings)
+    network, optimizer = train.initial_state(p, config, x.device)
     watch = Stopwatch()
     transform = watch.around(LOAD, augment.transform(x, p.augment, p.seed, epoch=1))
     examples = Examples(transform, y, p.label_smoothing, (p.seed, 1))

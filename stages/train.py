@@ -29,6 +29,7 @@ from stages.common.tables import History
 from stages.model import numerics, weights
 from stages.model.network import Network, NetworkConfig
 from stages.training import augment, progress, ranks, state
+from stages.training.optimizer import SGD, Optimizer
 from stages.training.step import BatchSums, Examples, train_step
 
 # The arguments that are paths of outputs.
@@ -100,7 +101,7 @@ def main() -> None:
         images, labels = mnist.load(args.data, "train")
         fingerprint = progress.fingerprint(
             params={"model": config.model_dump(), "train": p.model_dump()},
-            data=files.sha256(images.tobytes() + labels.tobytes()),
+            data=[files.sha256(array.tobytes()) for array in (images, labels)],
             device=str(device),
         )
         team = ranks.join(fingerprint, p.shards, device, args.params)
@@ -123,7 +124,7 @@ def main() -> None:
 
 
 def train(
-    x: Tensor,  # (n, 1, 28, 28), the images
+    x: augment.Normalised,  # (n, 1, 28, 28), the images
     y: Tensor,  # (n,), their labels
     p: TrainParams,
     config: NetworkConfig,
@@ -201,13 +202,14 @@ def choose_device(name: Literal["cpu", "cuda", "auto"], *, exact: bool) -> torch
 
 def to_tensors(
     images: mnist.Images, labels: mnist.Labels, config: NetworkConfig, device: torch.device
-) -> tuple[Tensor, Tensor]:
-    """The images, normalised, (n, 1, 28, 28) float32, and their labels, (n,) int64."""
-    normalised = torch.from_numpy(mnist.normalise(images, config.mean, config.std))
-    return normalised.to(device), torch.from_numpy(labels.astype(np.int64)).to(device)
+) -> tuple[augment.Normalised, Tensor]:
+    """The images (n, 1, 28, 28), and their labels, (n,) int64."""
+    pixels = torch.from_numpy(images[:, np.newaxis]).to(device)
+    normalised = augment.Normalised(pixels, config.mean, config.std)
+    return normalised, torch.from_numpy(labels.astype(np.int64)).to(device)
 
 
-def first_images(x: Tensor, p: TrainParams, config: NetworkConfig) -> mnist.Images:
+def first_images(x: augment.Normalised, p: TrainParams, config: NetworkConfig) -> mnist.Images:
     """The first images of training, (2, k, 28, 28): as in the data, and as the network sees them
     in the first epoch."""
     first = shuffled(len(x), p.seed, epoch=1)[: min(p.batch_size, SHOWN)].to(x.device)
@@ -223,11 +225,11 @@ def to_pixels(images: Tensor, config: NetworkConfig) -> mnist.Images:
 
 def initial_state(
     p: TrainParams, config: NetworkConfig, device: torch.device
-) -> tuple[Network, torch.optim.SGD]:
+) -> tuple[Network, SGD]:
     """The network before training, with weights that the seed decides, and its optimizer."""
     torch.manual_seed(p.seed)
     network = Network(config).to(device)
-    optimizer = torch.optim.SGD(
+    optimizer = SGD(
         network.parameters(),
         lr=p.lr,
         momentum=p.momentum,
@@ -259,7 +261,7 @@ def progress_bar(batches: Sequence[Tensor], epoch: int) -> Iterable[Tensor]:
     return tqdm(batches, f"Epoch {epoch}", leave=False, file=sys.stdout, disable=None)
 
 
-def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
     """Use this learning rate from the next step on."""
     for group in optimizer.param_groups:
         group["lr"] = lr

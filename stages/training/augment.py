@@ -24,11 +24,29 @@ class Limits(Params):
     shear: Annotated[float, Field(ge=0, lt=90)]  # degrees
 
 
+class Normalised:
+    """Images that are normalised when they are asked for. All of them at once would take four times
+    the memory of their pixels, and a good part of the time until the first step."""
+
+    def __init__(self, pixels: Tensor, mean: float, std: float) -> None:
+        """Pixels (n, 1, 28, 28) from 0 to 255; mean and standard deviation of all pixels / 255."""
+        self._pixels, self._mean, self._std = pixels, mean, std
+        self.device = pixels.device
+
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._pixels)
+
+    def __getitem__(self, indices: Tensor) -> Tensor:
+        """The images (k, 1, 28, 28) of these indices (k,), with the bits of mnist.normalise."""
+        return self._pixels[indices].float().div_(255).sub_(self._mean).div_(self._std)
+
+
 # Indices (k,) to images (k, 1, 28, 28), as the network sees them.
 Transform = Callable[[Tensor], Tensor]
 
 
-def transform(images: Tensor, limits: Limits, seed: int, epoch: int) -> Transform:
+def transform(images: Tensor | Normalised, limits: Limits, seed: int, epoch: int) -> Transform:
     """How the network sees the `images`, (n, 1, 28, 28), in an epoch. The change of an image does
     not depend on the other images of its batch."""
     if not any(limits.model_dump().values()):
@@ -52,7 +70,7 @@ def random_matrices(n: int, limits: Limits, generator: torch.Generator) -> Tenso
     return torch.stack(rows, dim=1).view(n, 2, 3)
 
 
-def _transformed(images: Tensor, matrices: Tensor, indices: Tensor) -> Tensor:
+def _transformed(images: Tensor | Normalised, matrices: Tensor, indices: Tensor) -> Tensor:
     chosen = images[indices]  # (k, 1, 28, 28)
     # The same as torch.nn.functional.affine_grid in a tenth of its time: one matrix product.
     places = matrices[indices].view(-1, 3) @ _pixels(images.device)

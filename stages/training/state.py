@@ -7,13 +7,12 @@ from torch import Tensor
 
 from stages.common.tables import History
 from stages.model.network import Network
+from stages.training.optimizer import Optimizer
 
 HISTORY, NETWORK, OPTIMIZER = "history", "network.", "optimizer."
 
 
-def snapshot(
-    network: Network, optimizer: torch.optim.Optimizer, rows: Sequence[History]
-) -> dict[str, Tensor]:
+def snapshot(network: Network, optimizer: Optimizer, rows: Sequence[History]) -> dict[str, Tensor]:
     """The weights, the optimizer's tensors by the number of their parameter, and the rows of
     history of this epoch."""
     tensors = {HISTORY: torch.tensor(rows, dtype=torch.float64)}  # exact for counts to 2**53
@@ -24,9 +23,7 @@ def snapshot(
     return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
 
 
-def restore(
-    tensors: Mapping[str, Tensor], network: Network, optimizer: torch.optim.Optimizer
-) -> list[History]:
+def restore(tensors: Mapping[str, Tensor], network: Network, optimizer: Optimizer) -> list[History]:
     """The inverse of `snapshot`: set the network and the optimizer, return the rows."""
     network.load_state_dict({name: tensors[NETWORK + name] for name in network.state_dict()})
     state: dict[int, dict[str, Tensor]] = {}

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from stages.model import numerics
 from stages.model.network import Network
 from stages.training.augment import Transform
+from stages.training.optimizer import Optimizer
 from stages.training.ranks import Pool
 
 
@@ -40,7 +41,7 @@ class Examples:
 
 def train_step(
     network: Network,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     examples: Examples,
     batch: Tensor,  # (k,), indices of images
     shards: int,

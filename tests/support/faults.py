@@ -19,7 +19,7 @@ from stages import train
 from stages.common.errors import run
 
 FORKS = multiprocessing.get_context("forkserver")
-FORKS.set_forkserver_preload([__name__, "torch._dynamo"])  # what the first optimizer imports
+FORKS.set_forkserver_preload([__name__])
 
 
 def start(folder: Path, arguments: list[str], *, die_at: int = 0) -> BaseProcess:

@@ -3,6 +3,7 @@
 import copy
 from concurrent.futures import Executor
 from itertools import product
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -17,8 +18,9 @@ from stages.model import network as network_module
 from stages.model import numerics
 from stages.model.network import Dropout, Network, NetworkConfig
 from stages.training import augment, state
+from stages.training.optimizer import SGD, Optimizer
 from stages.training.step import Examples, dropout_generator, train_step
-from tests.support import tiny
+from tests.support import runner, tiny
 
 N = 100  # images
 LIMITS = augment.Limits(degrees=10, translate=2, scale=0.1, shear=5)
@@ -56,7 +58,7 @@ def tensors() -> tuple[Tensor, Tensor]:
 
 def run_epoch(
     network: Network,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     tensors: tuple[Tensor, Tensor],
     epoch: int,
     shards: int,
@@ -70,8 +72,8 @@ def run_epoch(
         train_step(network, optimizer, examples, batch, shards, pool)
 
 
-def sgd(network: Network, momentum: float) -> torch.optim.SGD:
-    return torch.optim.SGD(
+def sgd(network: Network, momentum: float) -> SGD:
+    return SGD(
         network.parameters(), lr=0.01, momentum=momentum, nesterov=momentum > 0, weight_decay=0.1
     )
 
@@ -92,7 +94,7 @@ def test_a_step_is_plain_sgd_on_the_whole_batch(
     smoothed.backward()  # type: ignore[no-untyped-call]
     torch.optim.SGD(plain.parameters(), lr=0.1).step()
 
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    optimizer = SGD(network.parameters(), lr=0.1)
     examples = Examples(images.__getitem__, labels, smoothing, (1, 1))
     with numerics.pool(2) as pool:
         seen = train_step(network, optimizer, examples, batch, shards, pool)
@@ -105,6 +107,45 @@ def test_a_step_is_plain_sgd_on_the_whole_batch(
         torch.testing.assert_close(ours, expected)
 
 
+@pytest.mark.parametrize("weight_decay", [0, 0.1])
+@pytest.mark.parametrize(("momentum", "nesterov"), [(0, False), (0.9, False), (0.9, True)])
+def test_sgd_gives_the_bits_of_pytorchs_class(
+    network: Network, momentum: float, weight_decay: float, *, nesterov: bool
+) -> None:
+    ours, theirs = copy.deepcopy(network), copy.deepcopy(network)
+    options: dict[str, Any] = {"momentum": momentum, "weight_decay": weight_decay}
+    options["nesterov"] = nesterov
+    optimizers = (
+        SGD(ours.parameters(), 0.1, **options),
+        torch.optim.SGD(theirs.parameters(), 0.1, **options),
+    )
+    random = torch.Generator().manual_seed(0)
+    for step in range(3):
+        for parameters in zip(ours.parameters(), theirs.parameters(), strict=True):
+            gradient = torch.randn(parameters[0].shape, generator=random)
+            for parameter in parameters:
+                parameter.grad = gradient.clone()
+        for optimizer in optimizers:
+            optimizer.param_groups[0]["lr"] = 0.1 / (step + 1)
+            optimizer.step()
+    for mine, expected in zip(ours.parameters(), theirs.parameters(), strict=True):
+        assert torch.equal(mine, expected)
+
+
+def test_training_starts_without_loading_pytorchs_compiler() -> None:
+    code = """if True:
+        import sys, torch
+        from stages import train
+        network = torch.nn.Linear(2, 2)
+        optimizer = train.SGD(network.parameters(), 0.1, 0.9)
+        network(torch.ones(1, 2)).sum().backward()
+        optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+        sys.exit("torch._dynamo" in sys.modules)
+    """
+    assert runner.python("-c", code).returncode == 0
+
+
 @pytest.mark.parametrize("kind", ["network", "with_dropout"])
 @pytest.mark.parametrize("shards", [1, 2, 3, 7])
 def test_the_bits_do_not_depend_on_the_number_of_workers(
@@ -114,7 +155,7 @@ def test_the_bits_do_not_depend_on_the_number_of_workers(
     results = []
     for workers in (1, 2, 4):
         trained = copy.deepcopy(network)
-        optimizer = torch.optim.SGD(trained.parameters(), lr=0.01, momentum=0.9)
+        optimizer = SGD(trained.parameters(), lr=0.01, momentum=0.9)
         with numerics.pool(workers) as pool:
             for epoch in range(3):
                 run_epoch(trained, optimizer, tensors, epoch, shards, pool)
@@ -164,8 +205,10 @@ def test_a_restored_run_goes_on_with_the_same_bits(
         run_epoch(network, optimizer, tensors, 1, 2, pool)
         kept = through_a_file(state.snapshot(network, optimizer, rows))
         assert state.restore(kept, other, resumed) == rows
-        for parameter, values in resumed.state.items():
-            assert values["momentum_buffer"].stride() == parameter.stride()
+        for number, parameter in enumerate(other.parameters()):
+            if momentum:
+                buffer = resumed.state_dict()["state"][number]["momentum_buffer"]
+                assert buffer.stride() == parameter.stride()
         for epoch in (2, 3):
             run_epoch(network, optimizer, tensors, epoch, 2, pool)
             run_epoch(other, resumed, tensors, epoch, 2, pool)
