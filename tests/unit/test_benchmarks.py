@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from benchmarks import recipes, speed, steps, summary
+from benchmarks import fresh, recipes, speed, steps, summary
 from benchmarks.processes import Run
 from stages.common import params
 from stages.common.errors import UserError
@@ -105,6 +105,26 @@ def test_a_curve_has_the_median_time_of_each_epoch() -> None:
 def test_training_counts_the_first_epoch_like_the_others_and_ratios_stay_in_a_repeat() -> None:
     fast, slow = [run(0, [9, 10]), run(0, [9, 11])], [run(0, [9, 13]), run(0, [9, 17])]
     assert speed.ratios({"a": slow, "b": fast}, Run.training, "a", "b") == [4, 4]
+
+
+def test_the_part_of_dvc_is_what_the_stages_do_not_explain() -> None:
+    seconds = {
+        fresh.INSTALL: [50, 30],
+        "download": [1, 3],
+        "train": [20, 20],
+        fresh.REPRO: [23, 27],
+    }
+    rows = [
+        [cell.strip() for cell in line.split("|")[1:-1]]
+        for line in fresh.parts(seconds).splitlines()
+    ]
+    assert rows[2:] == [
+        ["make install", "40.00 s", "30.00 - 50.00", "62 %"],
+        ["download", "2.00 s", "1.00 - 3.00", "3 %"],
+        ["train", "20.00 s", "20.00 - 20.00", "31 %"],
+        ["DVC itself", "3.00 s", "2.00 - 4.00", "5 %"],  # 23 - 21 and 27 - 23
+        ["all", "65.00 s", "57.00 - 73.00", "100 %"],
+    ]
 
 
 def test_multiply_adds_of_the_default_network() -> None:
