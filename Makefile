@@ -11,7 +11,7 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DELETE_ON_ERROR: # a target whose commands failed is made again
 
-.PHONY: repro rerun install verify compare sprint tuned page test unit check bench clean help
+.PHONY: repro rerun install verify compare sprint tuned page test test-all unit check bench clean help
 
 repro: $(VENV)/.run .dvc/tmp/site  ## run the stages that are not up to date; show the metrics beside the committed ones
 	dvc repro
@@ -38,8 +38,14 @@ sprint tuned: $(VENV)/.run .dvc/tmp/site
 page: $(VENV)/.run           ## write page/index.html: the results, and a pad to draw digits on
 	python -m tools.page
 
-test: $(VENV)/.dev           ## every test: ten minutes or more on two cores
-	python -m pytest
+# Side by side, as many as there are processors. The tests of a file share what is made for them.
+PYTEST = python -m pytest --numprocesses=logical --dist=loadfile
+
+test: $(VENV)/.dev           ## the tests without the slow ones
+	$(PYTEST) -m 'not slow'
+
+test-all: $(VENV)/.dev       ## every test; those on MNIST itself need `make repro` first
+	$(PYTEST) --durations=25
 
 unit: $(VENV)/.dev           ## the tests of single functions, stages and tools: a minute or more
 	python -m pytest tests/unit
@@ -62,7 +68,7 @@ clean:                       ## remove the environment and the caches of the too
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:                        ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1: /p' Makefile | column -t -l 2 -s :
+	@sed -n 's/^\([a-z-]*\):.*## /\1: /p' Makefile | column -t -l 2 -s :
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -122,6 +122,7 @@ def outputs(folder: Path) -> dict[str, str]:
     return files
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shards", [2, 4, 8])
 def test_one_process_several_processes_and_two_hosts_give_the_same_bytes(
     tmp_path: Path, pair: tuple[hosts.Host, hosts.Host], shards: int
@@ -221,6 +222,7 @@ def test_an_experiment_trains_with_its_own_params(slow: Project) -> None:
     assert "up to date" in output
 
 
+@pytest.mark.slow
 def test_three_ranks_finish_what_two_killed_ones_began(slow: Project) -> None:
     process = start_tool(slow, *FORCED)
     with started(process):
@@ -236,6 +238,7 @@ def test_three_ranks_finish_what_two_killed_ones_began(slow: Project) -> None:
     assert_same(slow)
 
 
+@pytest.mark.slow
 def test_a_cut_network_ends_all_ranks_and_dvc_repro_finishes(
     slow: Project, pair: tuple[hosts.Host, hosts.Host], tmp_path: Path
 ) -> None:

@@ -3,6 +3,8 @@
 import json
 import shutil
 
+import pytest
+
 from tests.support.project import Project
 
 # As the documentation shows it.
@@ -71,6 +73,7 @@ def test_an_experiment_run_with_temp_is_applied_or_becomes_a_branch(project: Pro
     assert "up to date" in project("dvc", "status")
 
 
+@pytest.mark.slow
 def test_a_sweep_runs_the_queued_code_and_goes_on_after_a_failure(project: Project) -> None:
     values = ("-S", "train.lr=-1,0.001", "-S", "train.seed=range(0,2)")
     project("dvc", "exp", "run", "--queue", "--name", "sweep", *values)
@@ -95,6 +98,7 @@ def test_a_sweep_runs_the_queued_code_and_goes_on_after_a_failure(project: Proje
     assert {"test.accuracy", "train.lr", "train.seed"} <= set("".join(table).split())
 
 
+@pytest.mark.slow
 def test_every_way_to_run_gives_the_same_bytes(project: Project) -> None:
     project("dvc", "exp", "run", "--force", "--name", "here")
     project("dvc", "exp", "run", "--force", "--name", "aside", "--temp")

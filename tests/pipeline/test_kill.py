@@ -57,6 +57,7 @@ def workspace(whole: Path, tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_killed_at_each_step_of_saving(whole: Path, workspace: Path) -> None:
     resumed = 0
     moments = random.Random(1)  # noqa: S311
@@ -76,6 +77,7 @@ def test_killed_at_each_step_of_saving(whole: Path, workspace: Path) -> None:
     assert resumed > step / 3
 
 
+@pytest.mark.slow
 def test_killed_at_thirty_random_moments(whole: Path, workspace: Path) -> None:
     moments = random.Random(2)  # noqa: S311
     started = time.monotonic()

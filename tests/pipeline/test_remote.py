@@ -105,6 +105,7 @@ def test_a_colleague_pulls_what_was_pushed_and_has_nothing_to_run(team: Team, bo
     assert bob.repro() == []
 
 
+@pytest.mark.slow
 def test_two_people_run_half_a_sweep_each_and_a_third_sees_both(team: Team, bob: Person) -> None:
     team.alice("dvc", "exp", "run", "--temp", "--name", "low", "-S", "train.lr=0.02")
     bob("dvc", "exp", "run", "--queue", "--name", "high", "-S", "train.lr=0.1")

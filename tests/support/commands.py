@@ -22,7 +22,7 @@ from torch.distributed.run import get_args_parser
 from tests.support.runner import ROOT
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-TARGETS = set(re.findall(r"^([a-z]+):", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
 VARIABLES = set(re.findall(r"^([A-Z]+) *\?=", MAKEFILE, re.MULTILINE))
 OURS = {"stages", "tools", "benchmarks", "tests"}
 SHELL = {
