@@ -204,7 +204,7 @@ def to_tensors(
     images: mnist.Images, labels: mnist.Labels, config: NetworkConfig, device: torch.device
 ) -> tuple[augment.Normalised, Tensor]:
     """The images (n, 1, 28, 28), and their labels, (n,) int64."""
-    pixels = torch.from_numpy(images[:, np.newaxis]).to(device)
+    pixels = torch.tensor(images, device=device).unsqueeze(1)
     normalised = augment.Normalised(pixels, config.mean, config.std)
     return normalised, torch.from_numpy(labels.astype(np.int64)).to(device)
 
