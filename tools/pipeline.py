@@ -5,12 +5,13 @@ No tool repeats a path of the pipeline. It reads it from the dvc.yaml of the rev
 
 import hashlib
 import os
-import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
+import psutil
 from pydantic import BaseModel
 
 from stages.common.errors import UserError
@@ -145,7 +146,7 @@ def run_python(*arguments: str, folder: Path | None = None, **variables: str) ->
     If this process ends early, the child and all its children are killed.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # A process group of its own: killing DVC alone would leave the stage that it started.
+    # In a group of its own, Ctrl-C at the terminal does not reach it: this process ends it.
     with subprocess.Popen(
         [sys.executable, *arguments],
         cwd=folder,
@@ -157,4 +158,14 @@ def run_python(*arguments: str, folder: Path | None = None, **variables: str) ->
             return process.wait()
         finally:
             if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
+                kill(psutil.Process(process.pid))
+
+
+def kill(process: psutil.Process) -> None:
+    """Kill a process and all that it started: killing DVC alone would leave the stage that it runs.
+    Each is suspended first, so that it starts no other meanwhile."""
+    with suppress(psutil.NoSuchProcess):
+        process.suspend()
+        for child in process.children():
+            kill(child)
+        process.kill()

@@ -17,10 +17,11 @@ def run(main: Callable[[], None]) -> None:
 
     Ctrl-C (SIGINT) exits with 130 and SIGTERM with 143, because DVC takes 0 for success. Each
     printed line is written at once, also into a pipe or a log, so that a killed process leaves no
-    line unprinted.
+    line unprinted. A character that the output's encoding lacks is printed as an escape, as on
+    stderr: a pipe on Windows knows only a few hundred.
     """
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(line_buffering=True)
+        sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _end)
     try:

@@ -70,12 +70,14 @@ def _not_written(path: Path, error: OSError) -> UserError:
 
 
 def _sync_folder(folder: Path) -> None:
-    """A rename is safe from a power cut only when the folder that holds the name is synced too."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    """A rename is safe from a power cut only when the folder that holds the name is synced too.
+    Windows opens no folder, and has no such flag."""
+    if hasattr(os, "O_DIRECTORY"):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def refuse_link_outside(path: Path) -> None:

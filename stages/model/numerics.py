@@ -65,10 +65,9 @@ def _positive(text: str) -> int:
 
 
 def _cores() -> int:
-    try:
+    if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
-    except AttributeError:  # not Linux
-        return os.cpu_count() or 1
+    return os.cpu_count() or 1  # not Linux
 
 
 def generator(*entropy: int) -> torch.Generator:

@@ -4,7 +4,8 @@ DVC deletes a stage's outputs before it runs the stage, so the progress has a fo
 
     run.json               what decides the run's bytes, and the SHA-256 of the files below
     epoch-01.safetensors   the tensors after the first epoch, and so on
-    lock                   the id of the process that is training here
+    lock                   locked while a process is training here
+    process                the id of that process
 
 run.json names an epoch's file only after that file is whole. A run that ends well removes all.
 """
@@ -22,7 +23,7 @@ import psutil
 import torch
 from filelock import FileLock, Timeout
 from pydantic import BaseModel, ValidationError
-from safetensors.torch import load_file
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
@@ -34,6 +35,7 @@ Tensors = dict[str, Tensor]
 
 RUN = "run.json"
 LOCK = "lock"
+PROCESS = "process"
 
 
 class Manifest(BaseModel):
@@ -94,7 +96,7 @@ def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
             folder is a link that leads out of the project.
     """
     launchers = _launchers()
-    with _locked(folder) as lock:
+    with _locked(folder):
         progress = Progress(folder, run)
         if progress.epochs:
             print(f"Resuming after epoch {len(progress.epochs)}")
@@ -103,27 +105,31 @@ def kept(folder: Path, run: dict[str, Any]) -> Iterator[Progress]:
         # stays, and the next run has only to write the outputs again.
         if _launchers() == launchers:
             progress.clear()
-            lock.unlink()
-            with suppress(OSError):  # something else is in the folder
-                folder.rmdir()
+    with suppress(OSError):  # something is left in the folder
+        folder.rmdir()
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[Path]:
-    """Hold the folder's lock, a file with the id of this process. A killed process loses it."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the folder's lock, and keep the id of this process beside it: Windows lets nobody read
+    or write a file that is locked. A killed process loses the lock."""
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / LOCK
-    files.refuse_link_outside(path)
+    lock, process = folder / LOCK, folder / PROCESS
+    files.refuse_link_outside(lock)
+    files.refuse_link_outside(process)
     try:
-        held = FileLock(path, timeout=0).acquire()
+        held = FileLock(lock, timeout=0).acquire()
     except Timeout:
         raise UserError(
-            f"{folder}: process {path.read_text(encoding='ascii')} is training here;"
-            " wait until it ends, or end it with `kill` and its number"
+            f"{folder}: process {process.read_text(encoding='ascii')} is training here;"
+            " wait until it ends, or end it"
         ) from None
     with held:
-        path.write_text(str(os.getpid()), encoding="ascii")
-        yield path
+        process.write_text(str(os.getpid()), encoding="ascii")
+        yield
+        process.unlink()
+        with suppress(PermissionError):  # Windows: then the end of this block removes it
+            lock.unlink()
 
 
 def _launchers() -> list[int]:
@@ -140,7 +146,7 @@ def fingerprint(**inputs: object) -> dict[str, Any]:
     return {
         **inputs,
         "code": {
-            str(path.relative_to(package)): files.sha256(path.read_bytes())
+            path.relative_to(package).as_posix(): files.sha256(path.read_bytes())
             for path in paths
             if path.is_relative_to(package)
         },
@@ -169,10 +175,18 @@ def _load(folder: Path, run: dict[str, Any]) -> tuple[list[Tensors], Manifest]:
     changed = [name for name, value in run.items() if manifest.run.get(name) != value]
     if changed:
         raise ValueError(f"it is of a run with other {', '.join(changed)}")
-    epochs = range(1, len(manifest.epochs) + 1)
-    paths = [folder / weights.checkpoint_name(epoch) for epoch in epochs]
-    for path, digest in zip(paths, manifest.epochs, strict=True):
-        files.refuse_link_outside(path)
-        if not path.exists() or files.sha256(path.read_bytes()) != digest:
-            raise ValueError(f"{path.name} is damaged")
-    return [load_file(path) for path in paths], manifest
+    contents = [
+        _read(folder / weights.checkpoint_name(epoch), digest)
+        for epoch, digest in enumerate(manifest.epochs, start=1)
+    ]
+    return [from_bytes(content) for content in contents], manifest
+
+
+def _read(path: Path, digest: str) -> bytes:
+    """The content of a file with that SHA-256. It is read, not mapped into memory: Windows removes
+    no file that is mapped."""
+    files.refuse_link_outside(path)
+    content = path.read_bytes() if path.exists() else b""
+    if files.sha256(content) != digest:
+        raise ValueError(f"{path.name} is damaged")
+    return content

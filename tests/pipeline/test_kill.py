@@ -116,7 +116,7 @@ def start_dvc(project: Project, shell: str = "/bin/sh") -> subprocess.Popen[str]
 
 def trainer(project: Project) -> int:
     """The process that trains."""
-    return int((project.folder / ".progress/lock").read_text())
+    return int((project.folder / ".progress/process").read_text())
 
 
 def assert_the_next_repro_resumes(project: Project) -> None:

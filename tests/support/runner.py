@@ -99,7 +99,7 @@ def training_digests(folder: Path) -> dict[str, str]:
         str(path.relative_to(folder)): sha256(path.read_bytes())
         for part in ("models", "metrics", ".progress")
         for path in (folder / part).rglob("*")
-        if path.is_file() and path.name != "lock"
+        if path.is_file() and path.name not in {"lock", "process"}
     }
 
 

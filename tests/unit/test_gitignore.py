@@ -11,7 +11,7 @@ from tests.support.runner import ROOT
     "path",
     [
         ".venv/bin/python",
-        ".progress/lock",
+        ".progress/run.json",
         "dvc_plots/index.html",
         "model.onnx",
         "page/index.html",

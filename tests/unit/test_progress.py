@@ -78,7 +78,7 @@ def test_another_run_starts_afresh_and_removes_what_it_finds(
     leave(tmp_path, 1, 2)
     with progress.kept(tmp_path, {**RUN, "params": {"lr": 0.01}, "code": {}}) as kept:
         assert kept.epochs == []
-        assert names(tmp_path) == ["lock"]
+        assert names(tmp_path) == ["lock", "process"]
     assert capsys.readouterr().out == (
         f"Starting afresh: the progress in {tmp_path} cannot be used:"
         " it is of a run with other params, code\n"
@@ -131,7 +131,7 @@ def test_files_without_a_manifest_are_not_used(tmp_path: Path) -> None:
     assert found(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["lock", "run.json", "epoch-01.safetensors"])
+@pytest.mark.parametrize("name", ["lock", "process", "run.json", "epoch-01.safetensors"])
 def test_a_link_out_of_the_project_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
@@ -192,7 +192,7 @@ def test_after_a_full_disk_it_warns_and_keeps_no_more_epochs(
     assert capsys.readouterr().err.startswith(
         f"Warning: no more progress is kept: {tmp_path}/epoch-02.safetensors: cannot be written"
     )
-    assert names(tmp_path) == ["epoch-01.safetensors", "lock", "run.json"]
+    assert names(tmp_path) == ["epoch-01.safetensors", "lock", "process", "run.json"]
     assert len(found(tmp_path)) == 1
 
 
@@ -218,9 +218,9 @@ def test_the_code_is_that_of_the_stage_and_all_that_it_imports(tmp_path: Path) -
     assert process.stdout.split() == expected
 
 
-def test_the_lock_names_this_process_while_it_trains(tmp_path: Path) -> None:
+def test_the_folder_names_this_process_while_it_trains(tmp_path: Path) -> None:
     with progress.kept(tmp_path, RUN):
-        assert (tmp_path / "lock").read_text() == str(os.getpid())
+        assert (tmp_path / "process").read_text() == str(os.getpid())
 
 
 def test_an_epoch_that_is_kept_is_not_kept_again(tmp_path: Path) -> None:
