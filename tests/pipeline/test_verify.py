@@ -4,12 +4,16 @@ import re
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
+
+import pytest
 
 from tests.support.project import ENVIRONMENT, Project
 from tests.support.runner import digests
 
 VERIFY = ("python", "-m", "tools.verify")
+ON_WINDOWS = ("python", "-m", "tests.support.windows", "tools.verify")
 OUTPUTS = [
     "data/MNIST/raw/",
     "metrics/history.csv",
@@ -132,7 +136,10 @@ def test_an_unknown_revision_and_a_commit_without_a_lock_are_named(project: Proj
     assert "has no dvc.lock, so there is nothing to verify" in process.stdout
 
 
-def test_ctrl_c_leaves_no_process_and_no_file(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize("command", [VERIFY, ON_WINDOWS], ids=["here", "with what Windows has"])
+def test_ctrl_c_leaves_no_process_and_no_file(
+    project: Project, tmp_path: Path, command: Sequence[str]
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     replace(
@@ -143,7 +150,7 @@ def test_ctrl_c_leaves_no_process_and_no_file(project: Project, tmp_path: Path) 
     )
     project("git", "commit", "--quiet", "--all", "--message=waits")
     with subprocess.Popen(
-        [sys.executable, *VERIFY[1:]],
+        [sys.executable, *command[1:]],
         cwd=project.folder,
         env=ENVIRONMENT | {"MNIST_DIR": str(tmp_path / "tiny"), "TMPDIR": str(scratch)},
         stdout=subprocess.PIPE,
