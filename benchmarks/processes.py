@@ -15,6 +15,8 @@ from statistics import median
 from tempfile import TemporaryFile
 from typing import NamedTuple
 
+import psutil
+
 from benchmarks import recipes
 from stages.common.errors import UserError
 from tools import pipeline
@@ -72,8 +74,10 @@ def measure(command: Sequence[str | Path], folder: Path, **variables: str) -> Ru
     """Run `command` in `folder`, with `variables` in its environment, and measure it.
 
     Raises:
-        UserError: it fails; the message is what it printed.
+        UserError: it fails; the message is what it printed. Or this is Windows.
     """
+    if sys.platform == "win32":
+        raise UserError("Windows does not tell how much memory a process took: use Linux or macOS")
     environment = os.environ | variables
     environment.pop("PIPELINE_WORKERS", None)
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
@@ -135,13 +139,11 @@ def with_epochs(run: Run, out: Path) -> Run:
 
 
 def busy_seconds() -> float:
-    """CPU time that all programs together have used since the machine started (Linux, else 0)."""
-    try:
-        fields = Path("/proc/stat").read_text(encoding="ascii").split()[1:9]
-    except OSError:
-        return 0.0
-    user, nice, system, _idle, _wait, irq, softirq, steal = map(int, fields)
-    return (user + nice + system + irq + softirq + steal) / os.sysconf("SC_CLK_TCK")
+    """CPU time that all programs together have used since the machine started. A system counts
+    some of these kinds, Linux all."""
+    times = psutil.cpu_times()
+    kinds = ("user", "nice", "system", "irq", "softirq", "steal")
+    return sum(getattr(times, kind, 0.0) for kind in kinds)
 
 
 def percentage(cpu_seconds: float, seconds: float) -> float:
