@@ -9,7 +9,10 @@ environment, the stage ends here with one line, instead of later with a failed i
 
 import sys
 
-HINT = "run `make repro`, or activate the environment first (source .venv/bin/activate)"
+HINT = (
+    "run `make repro`, or activate the environment first"
+    " (source .venv/bin/activate; on Windows .venv\\Scripts\\activate)"
+)
 
 if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to parse this file, to print it
     version = sys.version.split()[0]

@@ -14,9 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.support import hosts, runner, tiny
+from tests.support import hosts, posix, runner, tiny
 from tests.support.project import Project, wait_for
 
+pytestmark = posix.only  # PyTorch for Windows lacks libuv, which the store of torchrun wants
 TRAIN = runner.STAGES["train"]["cmd"].split()[1:]
 TOOL = ["-m", "tools.distributed"]
 FORCED = ["repro", "--force", "--single-item", "train"]

@@ -18,6 +18,9 @@ import pytest
 from tests.support import faults, runner, tiny
 from tests.support.project import DVC, Project, wait_for
 
+if sys.platform == "win32":
+    pytest.skip("Windows has none of these signals", allow_module_level=True)
+
 ARGUMENTS = runner.STAGES["train"]["cmd"].split()[3:]
 
 

@@ -6,7 +6,10 @@ import pytest
 from ruamel.yaml import YAML
 
 from benchmarks import recipes
+from tests.support import posix
 from tests.support.project import Project, make_command
+
+pytestmark = posix.only  # make and its shell
 
 
 @pytest.mark.parametrize("recipe", ["sprint", "tuned"])

@@ -3,9 +3,7 @@ repository. People set up what the documentation says."""
 
 import csv
 import hashlib
-import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -14,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 import pytest
 import torch
 
 from stages.common import mnist
 from stages.model import weights
-from tests.support import sshd
+from tests.support import posix, sshd
 from tests.support.project import ENVIRONMENT, Project
 from tests.support.runner import DATA, digests
+from tools.pipeline import kill
 
+pytestmark = posix.only  # OpenSSH as on Linux, and its sh
 MODEL = "models/model.safetensors"
 STORE = "store"  # the folder on the server
 
@@ -38,9 +39,9 @@ class Person(Project):
         return super().environment() | {"HOME": str(self.home)}
 
     def start(self, *command: str) -> "subprocess.Popen[bytes]":
-        """Start a command as the first process of a group, so that all of it can be killed."""
+        """Start a command."""
         environment = ENVIRONMENT | {"HOME": str(self.home)}
-        return subprocess.Popen(command, cwd=self.folder, env=environment, start_new_session=True)
+        return subprocess.Popen(command, cwd=self.folder, env=environment)
 
 
 @dataclass
@@ -156,7 +157,7 @@ def test_a_push_that_was_killed_is_completed_by_the_next_one(team: Team) -> None
     while not stored(store):
         assert push.poll() is None
         time.sleep(0.05)
-    os.killpg(push.pid, signal.SIGKILL)
+    kill(psutil.Process(push.pid))
     push.wait()
     assert "new:" in alice.run("dvc", "status", "--cloud").stdout
 

@@ -4,7 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import posix
 from tests.support.project import Project
+
+pytestmark = posix.only  # bash
 
 TREE = "https://git.example.com/team/mnist/blob/1234abc"
 

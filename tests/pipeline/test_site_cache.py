@@ -4,7 +4,10 @@ import stat
 import sys
 from pathlib import Path
 
+from tests.support import posix
 from tests.support.project import Project
+
+pytestmark = posix.only  # make, permissions of folders
 
 SITE = ".dvc/tmp/site"
 

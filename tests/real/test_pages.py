@@ -9,13 +9,14 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from tests.support import posix
 from tests.support.follow import follow
 from tests.support.pages import PAGES, README, Page
 from tests.support.project import ENVIRONMENT, Project, copy_tracked_files
 from tests.support.real import DATA
 from tests.support.runner import ROOT
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, posix.only]
 
 CACHE = ".dvc/cache/files"
 MADE = [".venv/.run", ".venv/.dev"]  # by make, when it has installed what is needed

@@ -1,19 +1,20 @@
 """`make sprint` and `make tuned` in a clone, on the real data."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 
+from tests.support import posix
 from tests.support.project import ENVIRONMENT, copy_tracked_files, make_command
 from tests.support.real import DATA
+from tools.pipeline import kill
 
-pytestmark = [pytest.mark.real, pytest.mark.slow]
+pytestmark = [pytest.mark.real, pytest.mark.slow, posix.only]
 
 
 def make(clone: Path, target: str) -> subprocess.Popen[str]:
@@ -25,7 +26,6 @@ def make(clone: Path, target: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        start_new_session=True,  # so that all of it can be killed
     )
 
 
@@ -68,7 +68,7 @@ def test_sprint_reaches_99_percent_with_the_same_bytes_again_and_after_a_kill(cl
     killed = make(clone, "sprint")
     assert killed.stdout
     assert any("[Epoch: 2" in line for line in killed.stdout)  # reads until then
-    os.killpg(killed.pid, signal.SIGKILL)
+    kill(psutil.Process(killed.pid))
     killed.wait()
     assert finish(clone, "sprint") == (accuracy, lock)
     assert git(clone, "status", "--short") == ""

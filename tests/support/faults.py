@@ -15,8 +15,13 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from stages import train
 from stages.common.errors import run
+
+if sys.platform == "win32":
+    pytest.skip("Windows has no fork and no SIGKILL", allow_module_level=True)
 
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload([__name__])
@@ -71,6 +76,6 @@ def _arm(die_at: int) -> None:
         step()
         return HalfWriter(path, mode)
 
-    io.open = opening  # type: ignore[assignment]
+    vars(io)["open"] = opening
     for name in ("fsync", "replace", "unlink"):
         setattr(os, name, stepping(getattr(os, name)))

@@ -112,7 +112,7 @@ class Page:
 
     def __repr__(self) -> str:
         inside = self.path.is_relative_to(ROOT)
-        return str(self.path.relative_to(ROOT)) if inside else self.path.name
+        return self.path.relative_to(ROOT).as_posix() if inside else self.path.name
 
     def fences(self) -> list[Fence]:
         fences = []

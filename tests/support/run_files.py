@@ -24,11 +24,13 @@ def write_run(
         f"{metrics}/metrics.json": json.dumps({"test": {"accuracy": accuracy, "loss": 0.5}}),
         "requirements.txt": "# all\nscipy==1.17.1  # exact\ntorch>=2.13,<2.14\n",
         "stages/train.py": "print(1)\n",
-        "dvc.yaml": (ROOT / "dvc.yaml").read_text().replace("metrics/", f"{metrics}/"),
+        "dvc.yaml": (ROOT / "dvc.yaml")
+        .read_text(encoding="utf-8")
+        .replace("metrics/", f"{metrics}/"),
     }
     for name, text in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
+        (folder / name).write_bytes(text.encode())
     entries = [{"path": name, "md5": md5(text.encode())} for name, text in files.items()]
     yaml = YAML()
     yaml.dump(params, folder / "params.yaml")

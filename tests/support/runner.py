@@ -76,7 +76,7 @@ def python(
 def digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of every file in a folder."""
     return {
-        str(path.relative_to(folder)): sha256(path.read_bytes())
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes())
         for path in folder.rglob("*")
         if path.is_file()
     }
@@ -96,7 +96,7 @@ def imported(source: Path) -> set[str]:
 def training_digests(folder: Path) -> dict[str, str]:
     """The SHA-256 of all that training writes, temporary files and progress included."""
     return {
-        str(path.relative_to(folder)): sha256(path.read_bytes())
+        path.relative_to(folder).as_posix(): sha256(path.read_bytes())
         for part in ("models", "metrics", ".progress")
         for path in (folder / part).rglob("*")
         if path.is_file() and path.name not in {"lock", "process"}

@@ -1,7 +1,6 @@
 """An OpenSSH server on loopback, with keys of its own, for the tests of remotes."""
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -10,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+import psutil
 
 HOST = "127.0.0.1"
 SECONDS = 20  # until the server must answer
@@ -67,7 +68,7 @@ class Server:
             CLIENT_CONFIG.format(
                 host=HOST,
                 port=port or self.port,
-                user=pwd.getpwuid(os.getuid()).pw_name,
+                user=psutil.Process().username(),
                 key=key or self.folder / "user_key",
                 known_hosts=known_hosts or self.folder / "known_hosts",
                 # -F, since OpenSSH does not look at $HOME.
@@ -98,7 +99,7 @@ def serve(program: str, folder: Path) -> Iterator[Server]:
     (folder / "known_hosts").write_text(f"[{HOST}]:{port} {host_key}")
     config = folder / "sshd_config"
     config.write_text(SERVER_CONFIG.format(host=HOST, port=port, folder=folder))
-    if os.geteuid() == 0:
+    if psutil.Process().username() == "root":
         Path("/run/sshd").mkdir(exist_ok=True)  # sshd needs it as root; systemd would make it
     command = [program, "-f", str(config), "-E", str(folder / "log")]
     forgiving = ["-o", "PerSourcePenalties=no"]  # it would refuse a client after some failures

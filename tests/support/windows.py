@@ -71,7 +71,7 @@ def take_away() -> None:
         return usual(name, globals, locals, fromlist, level)
 
     builtins.__import__ = find
-    builtins.open = io.open = opening(OPEN)  # type: ignore[assignment]
+    builtins.open = io.open = opening(OPEN)
     for name in ("remove", "rename", "replace", "unlink"):
         setattr(os, name, sparing_files_in_use(getattr(os, name)))
 

@@ -1,4 +1,5 @@
 import gzip
+import os
 import socket
 import ssl
 import time
@@ -275,8 +276,8 @@ def test_mnist_dir_comes_before_the_network(
     ("content", "reason"),
     [
         (b"", f"{FIRST} has another SHA-256 than params.yaml pins"),
-        (None, f"neither {{folder}}/{FIRST} nor {{folder}}/{FIRST}.gz is there"),
-        (bytes(2**21), f"{{folder}}/{FIRST} is larger than 1,048,576 bytes"),
+        (None, f"neither {{folder}}{os.sep}{FIRST} nor {{folder}}{os.sep}{FIRST}.gz is there"),
+        (bytes(2**21), f"{{folder}}{os.sep}{FIRST} is larger than 1,048,576 bytes"),
     ],
 )
 def test_after_an_mnist_dir_that_is_refused_a_mirror_is_asked(

@@ -50,13 +50,15 @@ def code(stage: str) -> set[str]:
 
 @each_stage
 def test_a_stage_depends_on_the_code_that_it_runs(stage: str) -> None:
-    assert code(stage) == {str(source.relative_to(ROOT)) for source in sources(stage)}
+    assert code(stage) == {source.relative_to(ROOT).as_posix() for source in sources(stage)}
 
 
 def test_train_alone_depends_on_the_package_training() -> None:
     """After a change there, such as another time limit for torchrun, DVC runs train again. The
     other stages wait for new outputs of train."""
-    training = {str(path.relative_to(ROOT)) for path in (ROOT / "stages/training").glob("*.py")}
+    training = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "stages/training").glob("*.py")
+    }
     assert {stage: code(stage) & training for stage in STAGES} == {
         stage: training if stage == "train" else set() for stage in STAGES
     }

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from stages.common.errors import UserError, run
-from tests.support import runner
+from tests.support import posix, runner
 
 
 @pytest.fixture(autouse=True)
@@ -27,6 +27,7 @@ def test_a_mistake_of_the_user_is_shown_without_a_traceback() -> None:
         run(main)
 
 
+@posix.only
 def test_an_error_of_the_system_names_its_file(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=f"^{tmp_path}: Is a directory$"):
         run(lambda: print(tmp_path.read_text()))
@@ -44,6 +45,7 @@ def test_a_signal_gives_its_exit_status(number: signal.Signals, code: int) -> No
     assert end.value.code == code
 
 
+@posix.only
 def test_what_a_killed_process_printed_is_not_lost() -> None:
     killed = (
         "import os, signal; from stages.common.errors import run;"
@@ -52,6 +54,7 @@ def test_what_a_killed_process_printed_is_not_lost() -> None:
     assert runner.python("-c", killed).stdout == "first\n"
 
 
+@posix.only
 def test_a_reader_that_has_ended_gives_no_traceback() -> None:
     """As in `python -m tools.predict ... | head -n 1`."""
     code = "from stages.common.errors import run; run(lambda: [print(n) for n in range(10**6)])"

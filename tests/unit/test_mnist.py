@@ -7,7 +7,7 @@ import pytest
 from stages.common import mnist
 from stages.common.errors import UserError
 from stages.common.files import sha256
-from tests.support import tiny
+from tests.support import posix, tiny
 
 IMAGES, LABELS = mnist.FILES["test"]
 CONTENTS = tiny.files()
@@ -126,6 +126,7 @@ def test_a_file_without_a_digest_is_not_trusted(folder: Path) -> None:
     assert load_error(folder).startswith(f"{folder / IMAGES}: damaged:")
 
 
+@posix.only
 @pytest.mark.parametrize("name", [mnist.DIGESTS, IMAGES, LABELS])
 def test_a_link_out_of_the_project_is_refused_even_to_the_same_content(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
@@ -141,6 +142,7 @@ def test_a_link_out_of_the_project_is_refused_even_to_the_same_content(
     )
 
 
+@posix.only
 @pytest.mark.parametrize("from_dvc", [True, False])
 def test_a_link_inside_the_project_is_followed(
     folder: Path, monkeypatch: pytest.MonkeyPatch, *, from_dvc: bool
@@ -158,6 +160,7 @@ def test_a_link_inside_the_project_is_followed(
     assert len(mnist.load(folder, "test")[0]) == tiny.TEST
 
 
+@posix.only
 @pytest.mark.parametrize(("target", "fault"), [("nowhere", "not found"), (IMAGES, "Too many")])
 def test_a_link_to_nothing_or_to_itself_is_named(
     folder: Path, target: str, fault: str, monkeypatch: pytest.MonkeyPatch

@@ -135,7 +135,7 @@ def is_there(path: str) -> bool:
     capitals and * stand for anything."""
     pattern = re.sub(r"\b[A-Z]+\b", "*", path)
     known = [*TRACKED, *OUTPUTS]
-    known += [str(folder) for name in known for folder in Path(name).parents]
+    known += [folder.as_posix() for name in known for folder in Path(name).parents]
     return path in known or any(
         fnmatch.fnmatch(name if "/" in path else Path(name).name, pattern) for name in known
     )

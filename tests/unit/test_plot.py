@@ -63,7 +63,7 @@ def test_the_bytes_depend_neither_on_the_run_nor_on_the_users_matplotlibrc(
     settings.write_text("font.size: 20\naxes.facecolor: black\nsavefig.bbox: tight\n")
     monkeypatch.setenv("MATPLOTLIBRC", str(settings))
     shutil.rmtree(copied / "metrics/plots", ignore_errors=True)
-    assert runner.spawn(copied, "plot").stdout == "6 pictures in metrics/plots\n"
+    assert runner.spawn(copied, "plot").stdout == f"6 pictures in {Path('metrics/plots')}\n"
     assert runner.digests(copied / "metrics") == runner.digests(drawn / "metrics")
 
 
@@ -201,7 +201,7 @@ def test_a_network_without_mistakes_can_be_drawn() -> None:
 def test_a_missing_table_is_named(copied: Path, table: str) -> None:
     path = Path(f"metrics/{table}.csv")
     (copied / path).unlink()
-    with pytest.raises(UserError, match=f"^{path}: not found; make it with `dvc repro`$"):
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}: not found; make it"):
         runner.run(copied, "plot")
 
 
@@ -221,6 +221,6 @@ def test_a_broken_table_is_one_line_that_names_it(copied: Path, table: str, cont
     (copied / f"metrics/{table}.csv").write_bytes(content)
     with pytest.raises(UserError) as error:
         runner.run(copied, "plot")
-    assert str(error.value).startswith(f"metrics/{table}.csv: not the expected table (")
+    assert str(error.value).startswith(f"{Path('metrics', table)}.csv: not the expected table (")
     assert str(error.value).endswith("); make it again with `dvc repro`")
     assert "\n" not in str(error.value)

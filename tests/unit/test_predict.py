@@ -1,5 +1,6 @@
 import io
 import json
+import os
 import struct
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from PIL import Image, ImageDraw
 from stages.common import errors
 from stages.common.errors import UserError
 from stages.model import weights
-from tests.support import runner, tiny
+from tests.support import posix, runner, tiny
 from tools import predict
 
 Output = pytest.CaptureFixture[str]
@@ -205,6 +206,11 @@ def test_too_many_bytes_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (tmp_path / "large.png").write_bytes(bytes(1_000_001))
     with pytest.raises(UserError, match=r"^larger than 1 MB$"):
         predict.read(str(tmp_path / "large.png"))
+
+
+@posix.only
+def test_an_endless_file_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predict, "MAX_BYTES", 1_000_000)
     with pytest.raises(UserError, match=r"^larger than 1 MB$"):
         predict.read("/dev/zero")
 
@@ -249,7 +255,7 @@ def test_show_saves_what_the_network_saw(trained: Path, tmp_path: Path, capsys: 
 def test_missing_weights_say_which_command_makes_them(tmp_path: Path, capsys: Output) -> None:
     assert run(tmp_path, "x.png") == 1
     assert capsys.readouterr().err == (
-        f"{tmp_path}/models/model.safetensors: not found; make it with `dvc repro train`,"
+        f"{tmp_path / 'models/model.safetensors'}: not found; make it with `dvc repro train`,"
         " or get it with `dvc pull`\n"
     )
 
@@ -270,7 +276,7 @@ def test_a_process_of_its_own_reads_standard_input_and_leaves_dvc_alone(trained:
     process = subprocess.run(
         [sys.executable, "-c", code, "-"],
         cwd=trained,
-        env={"PYTHONPATH": str(runner.ROOT)},
+        env={**os.environ, "PYTHONPATH": str(runner.ROOT)},
         input=encoded(seven()),
         capture_output=True,
         check=False,

@@ -1,5 +1,4 @@
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ import torch
 from stages.common import files
 from stages.common.errors import UserError
 from stages.training import progress
-from tests.support import runner
+from tests.support import posix, runner
 
 RUN: dict[str, Any] = {"params": {"lr": 0.001}, "data": "ab12"}
 
@@ -131,6 +130,7 @@ def test_files_without_a_manifest_are_not_used(tmp_path: Path) -> None:
     assert found(tmp_path) == []
 
 
+@posix.only
 @pytest.mark.parametrize("name", ["lock", "process", "run.json", "epoch-01.safetensors"])
 def test_a_link_out_of_the_project_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
@@ -146,6 +146,7 @@ def test_a_link_out_of_the_project_is_refused(
     assert target.read_bytes() == content
 
 
+@posix.only
 def test_a_folder_that_is_a_link_out_of_the_project_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -169,24 +170,21 @@ def test_a_second_process_is_refused_and_told_the_first_ones_id(tmp_path: Path) 
     pipe = subprocess.PIPE
     with subprocess.Popen(command, cwd=runner.ROOT, stdin=pipe, stdout=pipe) as first:
         assert first.stdout
-        assert first.stdout.readline() == b"holding\n"
+        assert first.stdout.readline().strip() == b"holding"
         with pytest.raises(UserError, match=f"process {first.pid} is training here"):
             found(tmp_path)
         first.kill()
     assert found(tmp_path) == []  # the lock ends with its process
 
 
+@posix.only
 def test_after_a_full_disk_it_warns_and_keeps_no_more_epochs(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     with suppress(InterruptedError), progress.kept(tmp_path, RUN) as kept:
         kept.keep(1, tensors(1))
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
-        try:
+        with posix.largest_file(100):
             kept.keep(2, tensors(2))
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
         kept.keep(3, tensors(3))
         raise InterruptedError
     assert capsys.readouterr().err.startswith(

@@ -18,7 +18,7 @@ FLOORS = ["benchmarks", "tools", "stages", "stages.training", "stages.model", "s
 
 def name(source: Path) -> str:
     """The path from the root of the repository, as in `tools/compare/seeds.py`."""
-    return str(source.relative_to(ROOT))
+    return source.relative_to(ROOT).as_posix()
 
 
 def importers(package: str) -> set[str]:

@@ -10,7 +10,10 @@ import pytest
 import stages
 from tests.support import runner
 
-HINT = "run `make repro`, or activate the environment first (source .venv/bin/activate)\n"
+HINT = (
+    "run `make repro`, or activate the environment first"
+    " (source .venv/bin/activate; on Windows .venv\\Scripts\\activate)\n"
+)
 
 
 @pytest.mark.parametrize("stage", runner.STAGES)

@@ -72,7 +72,7 @@ def test_another_table_or_a_damaged_one_is_one_line(
 
 def test_a_missing_table_is_named(tmp_path: Path) -> None:
     path = tmp_path / "history.csv"
-    with pytest.raises(UserError, match=f"^{path}: not found; make it with `dvc repro`$"):
+    with pytest.raises(UserError, match=f"^{re.escape(str(path))}: not found; make it"):
         tables.read(path, History)
 
 
