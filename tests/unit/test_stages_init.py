@@ -42,6 +42,8 @@ def test_a_python_that_is_too_old_says_so_in_one_line(minor: int) -> None:
 
 @pytest.mark.parametrize("stage", runner.STAGES)
 def test_a_stage_on_a_terminal_says_at_once_that_it_has_started(stage: str) -> None:
+    if sys.platform == "win32":
+        pytest.skip("Windows has no pseudo-terminal")
     module = [sys.executable, "-m", f"stages.{stage}", "--help"]
     screen, terminal = os.openpty()
     with open(screen, "rb", buffering=0) as shown:  # noqa: PTH123 - a descriptor
