@@ -40,7 +40,7 @@ def test_all_stages_give_the_bytes_of_linux(project: Project) -> None:
 def test_a_killed_training_goes_on(project: Project) -> None:
     _m, module, *arguments = PIPELINE.command("train")
     shutil.rmtree(project.folder / "models")
-    faults.start(project.folder, arguments, die_at=60).join()  # in the second epoch
+    faults.start(project.folder, arguments, die_at=40).join()  # in the second epoch
     assert "Resuming after epoch 1" in run(project, module, *arguments)
     assert_done(project)
 
