@@ -53,7 +53,9 @@ unit: $(VENV)/.dev           ## the tests of single functions, stages and tools:
 check: $(VENV)/.dev          ## formatting, lint, types, the CI workflow
 	ruff format --check .
 	ruff check .
-	mypy
+	mypy --platform linux --cache-dir .mypy_cache/linux
+	mypy --platform darwin --cache-dir .mypy_cache/darwin
+	mypy --platform win32 --cache-dir .mypy_cache/win32
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
 	zizmor --offline --quiet .github
 
