@@ -5,13 +5,14 @@ PYTHON ?= python3
 BASE   ?= HEAD
 HEAD   ?= workspace
 REV    ?= HEAD
+N      ?= 5
 
 # DVC runs the stages with the first `python` on PATH.
 export PATH := $(abspath $(VENV))/bin:$(PATH)
 
 .DELETE_ON_ERROR: # a target whose commands failed is made again
 
-.PHONY: repro rerun install verify compare sprint tuned page test test-all unit check bench clean help
+.PHONY: repro rerun install verify compare seeds sprint tuned page test test-all unit check bench clean help
 
 repro: $(VENV)/.run .dvc/tmp/site  ## run the stages that are not up to date; show the metrics beside the committed ones
 	dvc repro
@@ -28,6 +29,9 @@ verify: $(VENV)/.run         ## run a commit in a new copy; compare the results 
 
 compare: $(VENV)/.run        ## what changed from BASE to HEAD, and is it more than luck? make compare BASE=main
 	@python -m tools.compare '$(BASE)' '$(HEAD)'
+
+seeds: $(VENV)/.run          ## train BASE and HEAD with N seeds each: is the recipe better? make seeds BASE=main N=5
+	python -m tools.seeds '$(BASE)' '$(HEAD)' --n '$(N)'
 
 sprint:                      ## recipes/sprint: 99 % in the least time, as the experiment "sprint"
 tuned:                       ## recipes/tuned: the best accuracy in the notebook's time, as "tuned"

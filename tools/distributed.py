@@ -111,7 +111,7 @@ def serve(store: Store, rank: int) -> int:
             params = Path(folder, "params.yaml")
             params.write_text(message["params"], encoding="utf-8")
             command = [*dvc.command("train"), f"--params={params}"]
-            run_python(*command, TMPDIR=folder)  # if it fails, so does rank 0's
+            run_python(*command, variables={"TMPDIR": folder})  # if it fails, so does rank 0's
     raise AssertionError
 
 

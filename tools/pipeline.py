@@ -7,7 +7,8 @@ import hashlib
 import os
 import subprocess
 import sys
-from contextlib import suppress
+from collections.abc import Mapping
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
@@ -139,23 +140,48 @@ def md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
-def run_python(*arguments: str, folder: Path | None = None, **variables: str) -> int:
+def copy_environment(scratch: Path) -> dict[str, str]:
+    """The environment variables of DVC in a copy of the project. What DVC leaves behind goes into
+    the scratch folder. The MNIST files of the workspace, if it has them, are the first source; the
+    download stage checks them as it checks any other."""
+    variables = {"DVC_SITE_CACHE_DIR": str(scratch.absolute() / "site")}
+    data = locate(DATA).absolute()
+    if data.exists():
+        variables["MNIST_DIR"] = os.environ.get("MNIST_DIR") or str(data)
+    return variables
+
+
+def run_python(
+    *arguments: str,
+    folder: Path | None = None,
+    variables: Mapping[str, str] = {},
+    log: Path | None = None,
+    seconds: float | None = None,
+) -> int:
     """Run this Python with these arguments and extra environment variables; return its exit status.
-    It comes first on PATH, so DVC runs the stages with it.
+    It comes first on PATH, so DVC runs the stages with it. What it prints goes to `log`, if given.
 
     If this process ends early, the child and all its children are killed.
+
+    Raises:
+        TimeoutExpired: it took more than so many `seconds`, and was killed.
     """
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # In a group of its own, Ctrl-C at the terminal does not reach it: this process ends it.
-    with subprocess.Popen(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env=os.environ | {"PATH": path} | variables,
-        stdin=subprocess.DEVNULL,
-        process_group=0,
-    ) as process:
+    with (
+        log.open("wb") if log else nullcontext() as output,
+        subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=folder,
+            env=os.environ | {"PATH": path} | {**variables},
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT if log else None,
+            process_group=0,
+        ) as process,
+    ):
         try:
-            return process.wait()
+            return process.wait(seconds)
         finally:
             if process.poll() is None:
                 kill(psutil.Process(process.pid))

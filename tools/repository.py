@@ -108,6 +108,12 @@ def _experiment(name: str) -> str | None:
     return experiments[here]
 
 
+def check_out(commit: str, folder: Path) -> None:
+    """Make `folder` a clone of the repository at that commit, which needs no branch to it."""
+    git("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
+    git("checkout", "--quiet", "--detach", commit, folder=folder)
+
+
 def find(revision: Revision, paths: Sequence[str]) -> dict[str, bytes]:
     """The content of each file that exists, by their path from the working directory."""
     if revision.commit is not None:

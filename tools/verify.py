@@ -20,9 +20,9 @@ import torch
 
 from stages.common.errors import UserError, run
 from stages.model import numerics
-from tools import machine
-from tools.pipeline import DATA, LOCK, Lock, locate, run_python
-from tools.repository import git, git_text, resolve
+from tools import machine, repository
+from tools.pipeline import LOCK, Lock, copy_environment, run_python
+from tools.repository import git_text, resolve
 from tools.terminal import columns
 
 CACHE = ".dvc/cache/files/md5"
@@ -71,8 +71,7 @@ def check_out(commit: str, scratch: Path) -> Path:
     """A clone at that commit, with an empty DVC cache of its own. From another cache DVC would take
     the results of earlier runs instead of running. A wrong output of this run stays out of it."""
     copy = scratch / "copy"
-    git("clone", "--quiet", "--shared", "--no-checkout", ".", str(copy))
-    git("checkout", "--quiet", "--detach", commit, folder=copy)
+    repository.check_out(commit, copy)
     if not (copy / LOCK).exists():
         raise UserError(f"{commit}: has no {LOCK}, so there is nothing to verify")
     (copy / ".dvc/config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
@@ -81,18 +80,14 @@ def check_out(commit: str, scratch: Path) -> Path:
 
 def repro(copy: Path) -> None:
     """Run all stages, up to date or not. What the libraries leave behind goes into the scratch
-    folder. The MNIST files of the workspace, if it has them, are the first source; the download
-    stage checks them as it checks any other.
+    folder, too.
 
     Raises:
         UserError: a stage failed, and has said why.
     """
     scratch = copy.parent
-    environment = {"TMPDIR": str(scratch), "DVC_SITE_CACHE_DIR": str(scratch / "site")}
-    data = locate(DATA).absolute()
-    if data.exists():
-        environment["MNIST_DIR"] = os.environ.get("MNIST_DIR") or str(data)
-    if run_python("-m", "dvc", "repro", "--force", folder=copy, **environment):
+    environment = {"TMPDIR": str(scratch)} | copy_environment(scratch)
+    if run_python("-m", "dvc", "repro", "--force", folder=copy, variables=environment):
         raise UserError("the pipeline failed, as shown above: nothing to compare")
 
 

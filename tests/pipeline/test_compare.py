@@ -101,7 +101,7 @@ def test_an_experiment_goes_by_its_name_and_the_workspace_is_the_default(
 ) -> None:
     assert "Same predictions" in compare(compared, "slow")
     report = compare(compared, "slow", "HEAD~1")
-    assert report.startswith("**Better: ")
+    assert report.startswith("**This network is better: ")
     assert "\n- `train.lr`: `0.001` → `0.05`\n" in report
 
 

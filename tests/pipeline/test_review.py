@@ -26,13 +26,13 @@ def test_a_stale_lock_fails_until_the_files_that_the_report_names_are_committed(
     assert report.startswith("**Stale:**")
     for name in ("dvc.lock", "metrics/metrics.json", "metrics/predictions.csv"):
         assert f" M {name}\n" in report
-    assert "Worse:" in report
+    assert "This network is worse:" in report
 
     project("git", "commit", "--quiet", "--all", "--message=What dvc repro changed")
     output = project(".ci/review", "HEAD~2", "review", TREE)
     assert output.endswith("\nThe report is in review/report.md\n")
     report = (project.folder / "review" / "report.md").read_text()
-    assert "Worse:" in report
+    assert "This network is worse:" in report
     assert "train.lr" in report
     assert f"[mistakes]({TREE}/metrics/plots/mistakes.png)" in report
     assert list(Path(project.folder, "review").glob("*.png"))

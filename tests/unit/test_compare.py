@@ -13,14 +13,19 @@ from stages.common.tables import Prediction, count_confusions
 from tests.support.runner import ROOT
 from tools.compare import report
 from tools.compare.comparison import Change, Confusion, compare, top_confusions
-from tools.compare.evidence import Evidence
-from tools.compare.seeds import compare_seeds
+from tools.compare.evidence import Evidence, Recipe
+from tools.compare.groups import Group, Run, compare_seeds
+from tools.compare.seeds_file import Seeds, compare_recipes, encode, parse
 from tools.pipeline import Pipeline
 from tools.repository import Revision
 
 LABELS = [0] * 8 + [1] * 8 + [9] * 4
 SIX_WRONG = [1] * 6 + LABELS[6:]  # images 0 to 5
 FIVE_WRONG = [0, *SIX_WRONG[1:]]  # images 1 to 5
+
+
+def recipe(code: str = "f2f2", **params: object) -> Recipe:
+    return Recipe(params, {"stages/train.py": code}, {"train": "python -m stages.train"})
 
 
 def evidence(predicted: list[int], name: str = "base", **changed: Any) -> Evidence:  # noqa: ANN401
@@ -36,10 +41,15 @@ def evidence(predicted: list[int], name: str = "base", **changed: Any) -> Eviden
         "predictions": pd.DataFrame([Prediction(i, *pair, confidence) for i, pair in pairs]),
         "digests": {"data/MNIST/raw": "d0d0d0d0d0", "models/model.safetensors": "e1e1e1e1e1"},
         "code": {"stages/train.py": "f2f2"},
+        "recipe": recipe(),
         "requirements": {"scipy": "==1.17.1"},
         "stale": [],
     }
     return Evidence(**values | changed)
+
+
+def markdown(base: Evidence, head: Evidence, seeds: Seeds | None = None) -> str:
+    return report.markdown(compare(base, head), compare_recipes(base, head, seeds))
 
 
 @pytest.mark.parametrize(
@@ -47,25 +57,23 @@ def evidence(predicted: list[int], name: str = "base", **changed: Any) -> Eviden
     [
         (
             SIX_WRONG, LABELS, "better",
-            "Better: 70.00 % → 100.00 %, 6 test images fixed, 0 broken"
+            "This network is better: 70.00 % → 100.00 %, 6 test images fixed, 0 broken"
             " (exact McNemar p = 0.031, n = 20).",
         ),
         (
             LABELS, SIX_WRONG, "worse",
-            "Worse: 100.00 % → 70.00 %, 0 test images fixed, 6 broken"
+            "This network is worse: 100.00 % → 70.00 %, 0 test images fixed, 6 broken"
             " (exact McNemar p = 0.031, n = 20).",
         ),
         (
             FIVE_WRONG, LABELS, "no evidence",
-            "No evidence of a difference: 75.00 % → 100.00 %, 5 test images fixed, 0 broken"
-            " (exact McNemar p = 0.062, n = 20);"
-            " the test set is too small to show a change of this size.",
+            "No evidence that these networks differ: 75.00 % → 100.00 %, 5 test images fixed,"
+            " 0 broken (exact McNemar p = 0.062, n = 20); the test set is too small to show a change of this size.",
         ),
         (
             SIX_WRONG, [*SIX_WRONG[:-1], 4], "no evidence",  # a handful of flips: one
-            "No evidence of a difference: 70.00 % → 65.00 %, 0 test images fixed, 1 broken"
-            " (exact McNemar p = 1, n = 20);"
-            " the test set is too small to show a change of this size.",
+            "No evidence that these networks differ: 70.00 % → 65.00 %, 0 test images fixed,"
+            " 1 broken (exact McNemar p = 1, n = 20); the test set is too small to show a change of this size.",
         ),
         (
             SIX_WRONG, SIX_WRONG, "same predictions",
@@ -78,7 +86,7 @@ def test_the_verdict(base: list[int], head: list[int], verdict: str, sentence: s
     comparison = compare(evidence(base), evidence(head))
     assert comparison.verdict == verdict
     assert report.sentence(comparison) == sentence
-    assert report.markdown(comparison).startswith(f"**{sentence}**\n\n")
+    assert markdown(evidence(base), evidence(head)).startswith(f"**{sentence}**\n\n")
 
 
 def test_the_same_digits_with_another_confidence_are_the_same_predictions() -> None:
@@ -88,10 +96,10 @@ def test_the_same_digits_with_another_confidence_are_the_same_predictions() -> N
 
 
 def test_another_mistake_about_the_same_image_is_neither_fixed_nor_broken() -> None:
-    comparison = compare(evidence(SIX_WRONG), evidence([2, *SIX_WRONG[1:]]))
-    assert comparison.verdict == "no evidence"
+    sides = evidence(SIX_WRONG), evidence([2, *SIX_WRONG[1:]])
+    assert compare(*sides).verdict == "no evidence"
     assert "0 fixed, 0 broken, 1 still wrong but as another digit, 19 as before." in (
-        report.markdown(comparison)
+        markdown(*sides)
     )
 
 
@@ -149,10 +157,11 @@ def test_the_whole_report() -> None:
         metrics={"test.accuracy": 0.95, "test.loss": 0.25, "per_digit.0": 1.0},
         digests={"data/MNIST/raw": "abcdefabcdef"},
         code={"stages/train.py": "0123", "stages/new.py": "4567"},
+        recipe=recipe("0123"),
         requirements={"scipy": "==1.17.2", "new": "==1"},
         stale=["stages/plot.py", "train.lr"],
     )
-    assert report.markdown(compare(base, head)) == expected("compare.md")
+    assert markdown(base, head) == expected("compare.md")
 
 
 def expected(name: str) -> str:
@@ -161,7 +170,7 @@ def expected(name: str) -> str:
 
 
 def test_nothing_changed_is_said_as_well() -> None:
-    lines = report.markdown(compare(evidence(LABELS), evidence(LABELS))).splitlines()
+    lines = markdown(evidence(LABELS), evidence(LABELS)).splitlines()
     for line in ("None.", "Grew most: none.", "- Code: the same", "- Requirements: the same"):
         assert line in lines
     assert not any(line.startswith("Note") for line in lines)
@@ -169,8 +178,8 @@ def test_nothing_changed_is_said_as_well() -> None:
 
 def test_a_table_fits_a_terminal() -> None:
     labels = [index % 10 for index in range(10_000)]
-    comparison = compare(evidence(labels, labels=labels), evidence([3] * 10_000, labels=labels))
-    table = [line for line in report.markdown(comparison).splitlines() if line.startswith("|")]
+    text = markdown(evidence(labels, labels=labels), evidence([3] * 10_000, labels=labels))
+    table = [line for line in text.splitlines() if line.startswith("|")]
     assert len(table) == (2 + 11) + (2 + 1) + (2 + 5)
     assert max(map(len, table)) <= 100
 
@@ -202,6 +211,7 @@ def seeds(name: str, accuracies: list[float], **params: object) -> list[Evidence
             LABELS,
             revision=Revision(f"{name}{seed}", str(seed) * 40),
             params={"train.seed": seed, **params},
+            recipe=recipe(**params),
             metrics={"per_digit.0": 0.5, "per_digit.9": accuracy, "test.accuracy": accuracy},
         )
         for seed, accuracy in enumerate(accuracies)
@@ -219,8 +229,8 @@ def test_seeds_are_compared_by_their_means() -> None:
     assert row.head.n == 3
     assert (row.head.mean, row.head.deviation) == pytest.approx((0.8, 0.1))
     assert report.sentence(comparison) == (
-        "Better: mean accuracy 51.00 ± 1.41 % (n = 2) → 80.00 ± 10.00 % (n = 3),"
-        " Welch's t-test p = 0.034."
+        "This recipe is better: mean accuracy 51.00 ± 1.41 % (n = 2) → 80.00 ± 10.00 % (n = 3),"
+        " +29.00 points (95 % interval +5.09 to +52.91, Welch's t-test p = 0.034)."
     )
     assert report.markdown(comparison) == expected("compare_seeds.md")
     assert compare_seeds(head, base).verdict == "worse"
@@ -238,9 +248,16 @@ def test_seeds_are_compared_by_their_means() -> None:
             " differ in lr",
         ),
         (
-            [*seeds("a", [0.5]), evidence(LABELS, "b", code={}, params={"train.seed": 1})],
+            [
+                *seeds("a", [0.5]),
+                evidence(LABELS, "b", recipe=recipe("0000"), params={"train.seed": 1}),
+            ],
             "the runs of BASE must differ in train.seed alone, but a0 (0000000) and b differ"
             " in stages/train.py",
+        ),
+        (
+            [*seeds("a", [0.5]), evidence(LABELS, "b", recipe=recipe(), params={})],
+            "b has no train.seed",
         ),
     ],
 )
@@ -248,3 +265,110 @@ def test_seeds_that_are_not_a_group(base: list[Evidence], fault: str) -> None:
     with pytest.raises(UserError) as error:
         compare_seeds(base, seeds("head", [0.5, 0.6]))
     assert str(error.value).startswith(f"--seeds: {fault}")
+
+
+def group(accuracies: list[float], **params: object) -> Group:
+    runs = [
+        Run(seed, {"per_digit.0": 0.5, "test.accuracy": accuracy}, "e3e3")
+        for seed, accuracy in enumerate(accuracies)
+    ]
+    return Group(recipe(**params), runs)
+
+
+NETWORKS = (
+    evidence(LABELS, "main", revision=Revision("main", "a" * 40), recipe=recipe(lr=1)),
+    evidence(SIX_WRONG, "workspace", recipe=recipe(lr=2)),
+)
+SEVERAL = Seeds(20, group([0.5, 0.52], lr=1), group([0.7, 0.8, 0.9], lr=2))
+
+
+def test_the_recipes_come_before_the_networks_where_the_file_is_about_them() -> None:
+    lines = markdown(*NETWORKS, SEVERAL).splitlines()
+    assert lines[0].startswith("**This recipe is better: mean accuracy 51.00 ± 1.41 % (n = 2) → 80")
+    assert lines[2].startswith("**This network is worse: 100.00 % → 70.00 %")
+    assert "| `test.accuracy` | 0.5100 ± 0.0141 | 0.8000 ± 0.1000 |" in "\n".join(lines)
+    assert "| 2            |         | 90.00 % |" in lines  # with that seed only one side ran
+    assert not any("make seeds BASE" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("base", "head", "said"),
+    [
+        (group([1, 1], lr=1), group([1, 1], lr=3), " Its head differs in `lr`."),
+        (
+            group([1, 1], lr=2),
+            group([1, 1], lr=1),
+            " Its base differs in `lr`. Its head differs in",
+        ),
+        (
+            Group(recipe("0"), []),
+            Group(recipe(lr=2), []),
+            "Its base differs in `lr`, `stages/train",
+        ),
+    ],
+)
+def test_a_file_about_other_recipes_is_named_and_not_used(
+    base: Group, head: Group, said: str
+) -> None:
+    report = markdown(*NETWORKS, Seeds(20, base, head))
+    assert report.startswith("**This network is worse")
+    assert "`evidence/seeds.json` is of other recipes." in report
+    assert said in report
+    assert "`make seeds BASE=aaaaaaa` trains both" in report
+
+
+def test_how_to_compare_the_recipes_is_said_where_they_differ() -> None:
+    base, head = NETWORKS
+    committed = evidence(SIX_WRONG, revision=Revision("$(date)", "b" * 40), recipe=recipe(lr=2))
+    assert "better? `make seeds BASE=aaaaaaa` trains" in markdown(base, head)
+    assert "better? `make seeds BASE=aaaaaaa HEAD=bbbbbbb` trains" in markdown(base, committed)
+    for same in (markdown(base, base, SEVERAL), markdown(base, evidence(LABELS), SEVERAL)):
+        assert "make seeds" not in same  # the predictions are the same: there is nothing to ask
+    other_seed = evidence(SIX_WRONG, recipe=recipe(lr=1))
+    assert "Both sides have the same recipe." in markdown(base, other_seed, SEVERAL)
+
+
+def test_the_file_holds_all_and_gives_the_same_report() -> None:
+    content = encode(SEVERAL)
+    assert encode(parse(content)) == content
+    assert markdown(*NETWORKS, parse(content)) == markdown(*NETWORKS, SEVERAL)
+
+
+@pytest.mark.parametrize(
+    ("seeds", "reason"),
+    [
+        (Seeds(20, group([1]), group([1, 1])), "base needs two or more runs"),
+        (Seeds(20, group([1, 1]), Group(recipe(), group([1]).runs * 2)), "head needs two or more"),
+        (
+            Seeds(20, Group(recipe(), [Run(seed, {}, "") for seed in (0, 1)]), group([1, 1])),
+            "a run of base has no test.accuracy",
+        ),
+        (Seeds(0, group([1, 1]), group([1, 1])), "greater than 0"),
+    ],
+)
+def test_a_file_that_the_tool_does_not_write_is_refused(seeds: Seeds, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason):
+        parse(encode(seeds))
+
+
+def test_the_report_says_what_could_have_been_seen() -> None:
+    six = markdown(*NETWORKS)
+    assert (
+        "What this test set can show, with 6 flips: a change of 30.00 or more has p < 0.05." in six
+    )
+    few = markdown(NETWORKS[0], evidence(FIVE_WRONG, recipe=recipe(lr=2)))
+    assert "What this test set can show, with 5 flips: nothing. It takes 6 or more" in few
+    seeds = Seeds(20, group([0.5, 0.6], lr=1), group([0.51, 0.61], lr=2))
+    lines = markdown(*NETWORKS, seeds).splitlines()
+    # n1 = n2 = 2, each variance 0.005; 2 degrees of freedom: a shift of 5.65 standard errors
+    assert (
+        "- What 2 and 2 seeds can show, if the recipes spread as seen here: a change of 39.98"
+        " points is found with a power of 80 %."
+    ) in lines
+    assert (
+        "- A change as seen here, of +1.00 points, takes 786 seeds a side for that power." in lines
+    )
+    seeds = Seeds(20, group([0.5, 0.6], lr=1), group([0.501, 0.601], lr=2))
+    assert "takes more than 1,000 seeds a side" in markdown(*NETWORKS, seeds)
+    seeds = Seeds(20, group([0.5, 0.6], lr=1), group([0.6, 0.5], lr=2))
+    assert "seeds a side" not in markdown(*NETWORKS, seeds)

@@ -113,12 +113,14 @@ def test_a_regression_fails_where_it_is_asked_to(
     compare("main")
     with pytest.raises(SystemExit, match="1"):
         compare("main", "--fail-on-regression")
-    assert capfdbinary.readouterr().out.startswith(b"**Worse: 90.00 % \xe2\x86\x92 20.00 %, 0 test")
+    printed = capfdbinary.readouterr()
+    assert printed.err.startswith(b"--fail-on-regression: This network is worse: 90.00")
+    assert printed.out.startswith(b"**This network is worse: 90.00 % \xe2\x86\x92 20.00 %, 0 test")
     compare("workspace", "main", "--fail-on-regression")
-    assert b"Better" in capfdbinary.readouterr().out
+    assert b"This network is better" in capfdbinary.readouterr().out
     write_run(Path(), 0.001, 0, [3] * 4 + [8] * 6)
     compare("main", "--fail-on-regression")  # five flips
-    assert b"No evidence" in capfdbinary.readouterr().out
+    assert b"No evidence that these networks" in capfdbinary.readouterr().out
 
 
 @in_repository
@@ -129,7 +131,9 @@ def test_json_is_the_same_as_data(capfdbinary: pytest.CaptureFixture[bytes]) -> 
     assert content["base"] == {"name": "main", "commit": git("rev-parse", "main")}
     assert content["head"] == {"name": "workspace", "commit": None}
     assert content["verdict"] == "no evidence"
-    assert content["sentence"].startswith("No evidence of a difference: 90.00 % → 100.00 %, 1 test")
+    assert content["sentence"].startswith(
+        "No evidence that these networks differ: 90.00 % → 100.00 %, 1 test"
+    )
     assert content["params"] == {"train.lr": {"base": 0.001, "head": 0.01}}
     assert (content["overall"]["fixed"], content["overall"]["p"]) == (1, 1)
     data = {"path": "data/MNIST/raw", "base": "d0.dir", "head": "d0.dir"}
@@ -150,7 +154,7 @@ def test_seeds_are_lists_of_revisions(capfdbinary: pytest.CaptureFixture[bytes])
     assert content["verdict"] == "worse"
     assert content["params"] == {"train.lr": {"base": 0.01, "head": 0.1}}
     assert content["metrics"]["test.accuracy"]["head"] == {"n": 2, "mean": 0.8, "deviation": 0}
-    assert [run["seed"] for run in content["base"]] == [1, 2]
+    assert [run["seed"] for run in content["base"]["runs"]] == [1, 2]
     with pytest.raises(UserError, match=r"^--seeds: BASE names one run"):
         compare("--seeds", "lr0.01-1")
     with pytest.raises(SystemExit, match="2"):

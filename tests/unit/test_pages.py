@@ -211,7 +211,7 @@ def test_a_comparison_starts_from_the_committed_predictions(page: Page) -> None:
                     low, high = wilson(group.sum(), len(group))
                     assert n == f"{len(group):,}"
                     assert shown == f"{percent(group.mean())} ({percent(low)}-{percent(high)})"
-                elif match := re.match(r"\*\*\w+: ([\d.]+) % →", line):
+                elif match := re.match(r"\*\*[\w ]+: ([\d.]+) % →", line):
                     assert match[1] == percent(correct.mean())
 
 

@@ -96,7 +96,7 @@ def test_python_runs_with_itself_first_on_path(
         "assert os.environ['EXTRA'] == '1';"
         "Path('found').write_text(shutil.which('python')); sys.exit(7)"
     )
-    assert run_python("-c", code, folder=tmp_path, EXTRA="1") == 7
+    assert run_python("-c", code, folder=tmp_path, variables={"EXTRA": "1"}) == 7
     python = (tmp_path / "found").read_text()
     assert Path(python).parent == Path(sys.executable).parent
     assert "EXTRA" not in os.environ

@@ -11,12 +11,14 @@ import sys
 from argparse import ArgumentParser, Namespace
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from stages.common import files
 from stages.common.errors import run
-from tools.compare import evidence, report
+from tools.compare import evidence, report, seeds_file
 from tools.compare.comparison import Comparison, compare
-from tools.compare.seeds import SeedComparison, compare_seeds
+from tools.compare.groups import SeedComparison, compare_seeds
+from tools.compare.seeds_file import SEEDS, Recipes, compare_recipes
 from tools.markdown import code
 from tools.repository import WORKSPACE, resolve
 from tools.statistics import ALPHA
@@ -26,6 +28,7 @@ def main() -> None:
     """Load both sides, compare, print."""
     args = parse_arguments()
     comparison: Comparison | SeedComparison
+    recipes = None
     pictures = []
     if args.seeds:
         groups = [[load(name) for name in names.split(",")] for names in (args.base, args.head)]
@@ -33,14 +36,31 @@ def main() -> None:
     else:
         base, head = load(args.base), load(args.head)
         comparison = compare(base, head)
+        recipes = compare_recipes(base, head, seeds_file.load(head.revision))
         pictures = [draw(args.images, base, head)] if args.images else []
     if args.json:
-        data = asdict(comparison) | {"sentence": report.sentence(comparison)}
-        output = files.canonical_json(data)
+        output = files.canonical_json(as_data(comparison, recipes))
     else:
-        output = ("\n\n".join([report.markdown(comparison), *pictures]) + "\n").encode()
+        output = ("\n\n".join([report.markdown(comparison, recipes), *pictures]) + "\n").encode()
     sys.stdout.buffer.write(output)  # UTF-8 whatever the locale
-    if args.fail_on_regression and comparison.verdict == "worse":
+    if args.fail_on_regression:
+        fail_on_regression((recipes and recipes.seeds) or comparison)
+
+
+def as_data(comparison: Comparison | SeedComparison, recipes: Recipes | None) -> dict[str, Any]:
+    """The report as values for JSON."""
+    data = asdict(comparison) | {"sentence": report.sentence(comparison)}
+    if recipes is not None:
+        data["recipes"] = asdict(recipes)
+        if recipes.seeds:
+            data["recipes"]["seeds"]["sentence"] = report.sentence(recipes.seeds)
+    return data
+
+
+def fail_on_regression(judged: Comparison | SeedComparison) -> None:
+    """Say what was judged, and exit with 1 if it is worse."""
+    print(f"--fail-on-regression: {report.sentence(judged)}", file=sys.stderr)
+    if judged.verdict == "worse":
         sys.exit(1)
 
 
@@ -65,7 +85,8 @@ def parse_arguments() -> Namespace:
     parser.add_argument(
         "--fail-on-regression",
         action="store_true",
-        help=f"exit with 1 when HEAD is worse with p < {ALPHA}",
+        help=f"exit with 1 when HEAD is worse with p < {ALPHA}: its recipe, if {SEEDS} is about"
+        " these two revisions, or else its network",
     )
     parser.add_argument(
         "--seeds",

@@ -11,13 +11,35 @@ from pydantic import FiniteFloat, TypeAdapter
 
 from stages.common import tables
 from stages.common.tables import Prediction
-from tools.pipeline import LOCK, METRICS, PREDICTIONS, Lock, Output, Pipeline, md5, read_pipeline
+from tools.pipeline import (
+    LOCK,
+    METRICS,
+    MODEL,
+    PREDICTIONS,
+    Lock,
+    Output,
+    Pipeline,
+    md5,
+    read_pipeline,
+)
 from tools.repository import PARAMS, REQUIREMENTS, Revision, find, parse, parse_yaml, read
 
 ACCURACY, PER_DIGIT = "test.accuracy", "per_digit."  # in metrics.json
+SEED = "train.seed"  # in params.yaml
+DECIDING = (MODEL.stage, METRICS.stage)  # no other stage changes a number, with the same data
 
 _GROUPS = TypeAdapter(dict[str, Any])
 _NUMBERS = TypeAdapter(dict[str, FiniteFloat])
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What decides the numbers of a run, but the seed. Another chart, or another way to fetch the
+    same data, is the same recipe."""
+
+    params: dict[str, Any]  # `train.lr`: 0.001
+    files: dict[str, str]  # the MD5 of code and data, by path
+    commands: dict[str, str]  # by stage
 
 
 @dataclass(frozen=True)
@@ -31,6 +53,7 @@ class Evidence:
     predictions: pd.DataFrame  # the columns of Prediction; a row a test image
     digests: dict[str, str]  # of what the stages wrote, by path
     code: dict[str, str]  # digest of each source file that ran, and the command of each stage
+    recipe: Recipe
     requirements: dict[str, str]  # package: versions
     stale: list[str]  # files and params that are not those that dvc.lock was made from
 
@@ -63,12 +86,38 @@ def load(revision: Revision) -> Evidence:
         predictions=parse(revision, files, predictions, partial(tables.decode, Prediction)),
         digests=lock.outputs,
         code=lock.code | commands,
+        recipe=recipe_of(lock),
         requirements=parse(revision, files, REQUIREMENTS, parse_requirements),
         stale=[
             *differing(recorded, {path: md5(content) for path, content in present.items()}),
             *differing(parse(revision, files, PARAMS, parse_params), ran),
         ],
     )
+
+
+def recipe_of(lock: Lock) -> Recipe:
+    """The recipe of the run that this dvc.lock records."""
+    stages = {name: lock.stages[name] for name in DECIDING if name in lock.stages}
+    params: dict[str, Any] = {}
+    for stage in stages.values():
+        params |= flatten(stage.params.get(PARAMS, {}))
+    params.pop(SEED, None)
+    made = {file.path for stage in stages.values() for file in stage.outs}
+    read = {file.path: file.md5 for stage in stages.values() for file in stage.deps}
+    return Recipe(
+        params,
+        files={path: digest for path, digest in read.items() if path not in made},
+        commands={name: stage.cmd for name, stage in stages.items()},
+    )
+
+
+def recipe_differences(first: Recipe, second: Recipe) -> list[str]:
+    """The names of the params, files and stages that are not the same in both."""
+    return [
+        *differing(first.params, second.params),
+        *differing(first.files, second.files),
+        *(f"command of the stage {name}" for name in differing(first.commands, second.commands)),
+    ]
 
 
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:

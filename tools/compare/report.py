@@ -13,21 +13,27 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.common.intervals import Rate
 from tools.compare.comparison import Change, Comparison, Confusion, Digests, Paired
-from tools.compare.evidence import ACCURACY, PER_DIGIT
-from tools.compare.seeds import SEED, Means, Run, Sample, SeedComparison, digit_metrics
+from tools.compare.evidence import ACCURACY, PER_DIGIT, SEED
+from tools.compare.groups import Means, Run, Sample, SeedComparison, digit_metrics
+from tools.compare.seeds_file import SEEDS, Recipes
 from tools.markdown import code, table
 from tools.repository import Revision
-from tools.statistics import ALPHA
+from tools.statistics import ALPHA, MAX_VALUES, POWER, least_flips
 
-VERDICTS = {
-    "better": "Better",
-    "worse": "Worse",
-    "no evidence": "No evidence of a difference",
+NETWORK_VERDICTS = {
+    "better": "This network is better",
+    "worse": "This network is worse",
+    "no evidence": "No evidence that these networks differ",
+}
+RECIPE_VERDICTS = {
+    "better": "This recipe is better",
+    "worse": "This recipe is worse",
+    "no evidence": "No evidence that these recipes differ",
 }
 
 
-def markdown(comparison: Comparison | SeedComparison) -> str:
-    """The whole report."""
+def markdown(comparison: Comparison | SeedComparison, recipes: Recipes | None = None) -> str:
+    """The whole report. With two revisions comes what is known about their `recipes`."""
     environment = Environment(  # noqa: S701 - HTML's escapes mean nothing in Markdown: see `code`
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -36,19 +42,30 @@ def markdown(comparison: Comparison | SeedComparison) -> str:
     )
     # In the templates they have the names that they have here.
     filters = [arrow, code, digests, package, revision]
-    functions = [accuracies, confusion_table, digit_metrics, means_table, numbers, runs]
+    functions = [
+        accuracies, confusion_table, digit_metrics, make_seeds, means_table, numbers, runs,
+        seeds_can_show, test_set_can_show,
+    ]  # fmt: skip
     environment.filters |= {function.__name__: function for function in filters}
     environment.filters["count"] = "{:,}".format
     environment.globals |= {function.__name__: function for function in functions}
-    name = "seeds.md.j2" if isinstance(comparison, SeedComparison) else "revisions.md.j2"
-    text = environment.get_template(name).render(vars(comparison), sentence=sentence(comparison))
-    return text.strip()
+    alone = isinstance(comparison, SeedComparison)
+    seeds = comparison if alone else recipes and recipes.seeds
+    parts = [comparison] if alone or not seeds else [seeds, comparison]
+    template = environment.get_template("seeds.md.j2" if alone else "revisions.md.j2")
+    context = {"seeds": seeds, "recipes": recipes, "SEEDS": SEEDS}
+    return template.render(vars(comparison), sentences=map(sentence, parts), **context).strip()
 
 
 def sentence(comparison: Comparison | SeedComparison) -> str:
-    """The verdict."""
+    """The verdict, which says what was tested: two networks, or two recipes."""
     if isinstance(comparison, SeedComparison):
-        return seeds_sentence(comparison)
+        return recipe_sentence(comparison)
+    return network_sentence(comparison)
+
+
+def network_sentence(comparison: Comparison) -> str:
+    """The verdict on two networks."""
     row = comparison.overall
     rates = f"{percent(row.base.accuracy)} → {percent(row.head.accuracy)}"
     if comparison.verdict == "same predictions":
@@ -59,24 +76,59 @@ def sentence(comparison: Comparison | SeedComparison) -> str:
         )
     end = "; the test set is too small to show a change of this size"
     return (
-        f"{VERDICTS[comparison.verdict]}: {rates}, {row.fixed:,} test images fixed,"
+        f"{NETWORK_VERDICTS[comparison.verdict]}: {rates}, {row.fixed:,} test images fixed,"
         f" {row.broken:,} broken (exact McNemar {p_equals(row.p)}, n = {row.n:,})"
         f"{end if comparison.verdict == 'no evidence' else ''}."
     )
 
 
-def seeds_sentence(comparison: SeedComparison) -> str:
-    """The verdict on two groups of runs."""
+def recipe_sentence(comparison: SeedComparison) -> str:
+    """The verdict on two recipes."""
     row = comparison.metrics[ACCURACY]
     base, head = (
         f"{100 * side.mean:.2f} ± {100 * side.deviation:.2f} % (n = {side.n})"
         for side in (row.base, row.head)
     )
-    end = "; with so few seeds this may be luck"
     return (
-        f"{VERDICTS[comparison.verdict]}: mean accuracy {base} → {head},"
-        f" Welch's t-test {p_equals(row.p)}{end if comparison.verdict == 'no evidence' else ''}."
+        f"{RECIPE_VERDICTS[comparison.verdict]}: mean accuracy {base} → {head},"
+        f" {100 * row.change:+.2f} points (95 % interval {100 * row.low:+.2f} to"
+        f" {100 * row.high:+.2f}, Welch's t-test {p_equals(row.p)})."
     )
+
+
+def test_set_can_show(overall: Paired) -> str:
+    """The smallest change that McNemar's test can tell from luck."""
+    flips = overall.fixed + overall.broken
+    least = least_flips(flips)
+    start = f"What this test set can show, with {flips:,} flips:"
+    if least is None:
+        return f"{start} nothing. It takes 6 or more for p < {ALPHA}."
+    return f"{start} a change of {100 * least / overall.n:.2f} or more has p < {ALPHA}."
+
+
+def seeds_can_show(seeds: SeedComparison) -> list[str]:
+    """The smallest change that the t-test finds, and how many seeds the one that was seen takes."""
+    row = seeds.metrics[ACCURACY]
+    least = (
+        f"What {row.base.n} and {row.head.n} seeds can show, if the recipes spread as seen here:"
+        f" a change of {100 * seeds.least_change:.2f} points is found with a power of {100 * POWER:.0f} %."
+    )
+    if not row.change:
+        return [least]
+    needed = f"more than {MAX_VALUES:,}" if seeds.seeds_needed is None else seeds.seeds_needed
+    return [
+        least,
+        f"A change as seen here, of {100 * row.change:+.2f} points, takes {needed} seeds a side"
+        " for that power.",
+    ]
+
+
+def make_seeds(base: Revision, head: Revision) -> str:
+    """The command that compares the recipes of two revisions. Their names may hold anything, so it
+    has the commits."""
+    sides = {"BASE": base, "HEAD": head}
+    words = [f"{name}={side.commit[:7]}" for name, side in sides.items() if side.commit]
+    return " ".join(["make seeds", *words])
 
 
 def revision(side: Revision) -> str:
@@ -190,13 +242,10 @@ def spread(sample: Sample) -> str:
 
 
 def runs(base: Sequence[Run], head: Sequence[Run]) -> str:
-    """A row a run."""
-    rows = [
-        [side, revision(run.revision), str(run.seed), percent(run.accuracy)]
-        for side, group in (("Base", base), ("Head", head))
-        for run in group
-    ]
-    return table(["Side", "Revision", code(SEED), "Accuracy"], rows)
+    """A row a seed, with the accuracy of each side that ran with it."""
+    sides = [{run.seed: percent(run.metrics[ACCURACY]) for run in side} for side in (base, head)]
+    rows = [[str(seed), *(side.get(seed, "") for side in sides)] for seed in sides[0] | sides[1]]
+    return table([code(SEED), "Base", "Head"], rows)
 
 
 def percent(fraction: float) -> str:

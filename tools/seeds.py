@@ -1,0 +1,293 @@
+"""Is the recipe better, or this one network? Train two revisions with the same seeds, and compare.
+
+    python -m tools.seeds BASE [HEAD] [--n 5]
+
+DVC runs both revisions in copies of their own, each with its own code and params, with the seeds 0
+to N - 1. The copies share the cache of this project, so DVC runs nothing that it has run before.
+Killed and started again, the training goes on after its last finished epoch. Both sides run with
+the packages that are installed here. Writes evidence/seeds.json, and prints the report. Without
+those runs, `python -m tools.compare` prints it from the file.
+"""
+
+import shutil
+import subprocess
+import sys
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import psutil
+from filelock import FileLock, Timeout
+from ruamel.yaml import YAML
+from tqdm import tqdm
+
+from stages.common import files, tables
+from stages.common.errors import UserError, run
+from stages.common.tables import Prediction
+from tools.compare import report
+from tools.compare.evidence import (
+    ACCURACY,
+    SEED,
+    Recipe,
+    parse_metrics,
+    parse_params,
+    recipe_differences,
+    recipe_of,
+)
+from tools.compare.groups import Group, Run, compare_groups
+from tools.compare.seeds_file import SEEDS, Seeds, encode
+from tools.pipeline import (
+    LOCK,
+    METRICS,
+    PREDICTIONS,
+    Lock,
+    Pipeline,
+    copy_environment,
+    run_python,
+)
+from tools.repository import (
+    PARAMS,
+    PIPELINE,
+    WORKSPACE,
+    Revision,
+    check_out,
+    git_text,
+    load,
+    resolve,
+)
+
+FOLDER = Path(".dvc/tmp/seeds")  # git ignores it
+COPIES = FOLDER / "copies"  # removed when all runs have ended well
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two revisions, and the copy in which it runs."""
+
+    name: str  # BASE or HEAD
+    revision: Revision
+    copy: Path
+
+    @property
+    def log(self) -> Path:
+        """What its last run printed."""
+        return FOLDER / f"{self.name}.log"
+
+    def __str__(self) -> str:
+        """`BASE, main (a2615cf)`."""
+        return f"{self.name}, {self.revision}"
+
+
+class Outcome(NamedTuple):
+    """What one run was made from, and what came out."""
+
+    recipe: Recipe
+    run: Run
+    labels: pd.Series  # of the test images
+
+
+def main() -> None:
+    """Train, write the file, print the report."""
+    parser = ArgumentParser(
+        prog="python -m tools.seeds",
+        description="Train BASE and HEAD with the same seeds: is the recipe better?",
+    )
+    parser.add_argument("base", metavar="BASE", help="a git revision or an experiment")
+    parser.add_argument(
+        "head",
+        metavar="HEAD",
+        nargs="?",
+        default=WORKSPACE.name,
+        help="another one (default: the tracked files of the workspace)",
+    )
+    parser.add_argument("--n", type=int, default=5, help="seeds, 2 or more (default: 5)")
+    parser.add_argument(
+        "--limit", metavar="MINUTES", type=float, default=120, help="of a run (default: 120)"
+    )
+    args = parser.parse_args()
+    if args.n < 2:
+        parser.error("--n: 2 seeds or more")
+    revisions = [resolve(args.base), resolve(args.head)]
+    with alone():
+        sides = prepare(*revisions)
+        seeds = train(sides, args.n, 60 * args.limit)
+        files.write(Path(SEEDS), encode(seeds))
+        shutil.rmtree(COPIES)
+    print(f"Commit {SEEDS}: `python -m tools.compare` and the pull request show it.\n")
+    comparison = compare_groups(seeds.base, seeds.head, seeds.n)
+    sys.stdout.buffer.write(f"{report.markdown(comparison)}\n".encode())
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Wait until no other start of this tool works in this project. What it has run by then, DVC
+    does not run again."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(FOLDER / "lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        print(f"Another start of this tool is at work in {FOLDER}: waiting until it ends")
+        held = lock.acquire()
+    with held:
+        yield
+
+
+def prepare(base: Revision, head: Revision) -> list[Side]:
+    """A copy of each revision, or the one that an earlier start has left.
+
+    Raises:
+        UserError: a revision has no seed, or both are the same.
+    """
+    cache = cache_folder()
+    sides = []
+    for name, revision in (("BASE", base), ("HEAD", head)):
+        if SEED not in load(revision, PARAMS, parse_params):
+            raise UserError(f"{name}, {revision}: {PARAMS} has no {SEED}, which each run sets")
+        commit = revision.commit or workspace_commit()
+        copy = COPIES / git_text("rev-parse", f"{commit}^{{tree}}")
+        if not copy.exists():
+            make_copy(commit, copy, cache)
+        sides.append(Side(name, revision, copy.absolute()))
+    if sides[0].copy == sides[1].copy:
+        raise UserError(f"{sides[0]} and {sides[1]} hold the same files: nothing to compare")
+    return sides
+
+
+def workspace_commit() -> str:
+    """A commit of the tracked files as they are now. No branch leads to it, and git removes it some
+    day."""
+    identity = ("-c", "user.name=tools.seeds", "-c", "user.email=tools.seeds@localhost")
+    return git_text(*identity, "stash", "create") or git_text("rev-parse", "HEAD")
+
+
+def make_copy(commit: str, copy: Path, cache: Path) -> None:
+    """A clone at that commit, with that DVC cache. A killed start leaves no half of one."""
+    half = copy.with_name("half")
+    shutil.rmtree(half, ignore_errors=True)
+    check_out(commit, half)
+    text = f"[cache]\n    dir = {cache}\n"
+    (half / ".dvc/config.local").write_text(text, encoding="utf-8")
+    half.rename(copy)
+
+
+def cache_folder() -> Path:
+    """DVC's cache, wherever DVC's settings have it.
+
+    Raises:
+        UserError: DVC has none here.
+    """
+    command = [sys.executable, "-m", "dvc", "cache", "dir"]
+    process = subprocess.run(command, capture_output=True, text=True, check=False)
+    if process.returncode:
+        raise UserError(process.stderr.strip())
+    return Path(process.stdout.strip())
+
+
+def train(sides: list[Side], n: int, seconds: float) -> Seeds:
+    """Run each side with each seed, and collect the outcomes.
+
+    Raises:
+        UserError: a run failed or took too long, both sides are the same recipe, or they were
+            scored on other images.
+    """
+    outcomes: dict[str, list[Outcome]] = {side.name: [] for side in sides}
+    with tqdm(total=n * len(sides), unit="run") as bar:
+        for seed, side in product(range(n), sides):
+            bar.set_description(f"{side.name}, seed {seed}")
+            run_one(side, seed, seconds)
+            outcome = read_outcome(side, seed)
+            outcomes[side.name].append(outcome)
+            bar.write(f"{side}, seed {seed}: {report.percent(outcome.run.metrics[ACCURACY])}")
+            bar.update()
+            if seed == 0 and side is sides[-1]:
+                check_pair(*(outcomes[name][0] for name in outcomes))
+    base, head = (
+        Group(side[0].recipe, [outcome.run for outcome in side]) for side in outcomes.values()
+    )
+    return Seeds(len(outcomes["BASE"][0].labels), base, head)
+
+
+def run_one(side: Side, seed: int, seconds: float) -> None:
+    """Let DVC run the stages that give the metrics. It takes from its cache what was run before.
+
+    Raises:
+        UserError: the run failed or took too long.
+    """
+    name = f"{side}, seed {seed}"
+    wait_for_orphans(side.copy, seconds)
+    set_seed(side.copy / PARAMS, seed)
+    command = ("-m", "dvc", "repro", METRICS.stage)
+    variables = copy_environment(FOLDER)
+    try:
+        status = run_python(
+            *command, folder=side.copy, variables=variables, log=side.log, seconds=seconds
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(
+            f"{name}: did not end within {seconds / 60:g} minutes. To go on from its last epoch,"
+            " start it again, with a larger --limit"
+        ) from None
+    if status:
+        printed = side.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        raise UserError(
+            "\n".join([f"{name}: failed; all that it printed is in {side.log}:", *printed[-10:]])
+        )
+
+
+def wait_for_orphans(copy: Path, seconds: float) -> None:
+    """A start that was killed can leave its run alive. Wait until that ends.
+
+    Raises:
+        UserError: it does not end.
+    """
+    orphans = [
+        process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(copy)
+    ]
+    if orphans:
+        tqdm.write(
+            f"An earlier start was killed, but its run goes on: waiting for {orphans[0].pid}"
+        )
+    _, alive = psutil.wait_procs(orphans, timeout=seconds)
+    if alive:
+        raise UserError(f"{copy}: process {alive[0].pid} is at work here; end it with `kill`")
+
+
+def set_seed(path: Path, seed: int) -> None:
+    """Change the seed in the params.yaml of a copy."""
+    editor = YAML()  # keeps comments and order
+    content = editor.load(path)
+    group, key = SEED.split(".")
+    content[group][key] = seed
+    editor.dump(content, path)
+
+
+def read_outcome(side: Side, seed: int) -> Outcome:
+    """What a run has left in its copy."""
+    pipeline = Pipeline.parse((side.copy / PIPELINE).read_bytes())
+    lock = Lock.parse((side.copy / LOCK).read_bytes())
+    predictions = pipeline.path(PREDICTIONS)
+    metrics = parse_metrics((side.copy / pipeline.path(METRICS)).read_bytes())
+    table = tables.read(side.copy / predictions, Prediction)
+    return Outcome(recipe_of(lock), Run(seed, metrics, lock.outputs[predictions]), table["label"])
+
+
+def check_pair(base: Outcome, head: Outcome) -> None:
+    """The first run of each side must show that there is something to compare.
+
+    Raises:
+        UserError: there is not.
+    """
+    if not recipe_differences(base.recipe, head.recipe):
+        raise UserError("BASE and HEAD train the same, with the same code, params and data")
+    if not base.labels.equals(head.labels):
+        raise UserError("BASE and HEAD are not scored on the same test images")
+
+
+if __name__ == "__main__":
+    run(main)
