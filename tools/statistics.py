@@ -1,10 +1,9 @@
-"""McNemar's test, Welch's test and Holm's correction, and what the two tests can see.
+"""McNemar's test, the paired t-test and Holm's correction, and what the two tests can see.
 
 How often each is wrong, and how often it finds a difference, is simulated in
-tests/unit/test_false_alarms.py.
+tests/unit/test_error_rates.py.
 """
 
-import warnings
 from bisect import bisect_left
 from collections.abc import Sequence
 from math import sqrt
@@ -12,24 +11,18 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, nct, t, ttest_ind
+from scipy.stats import binom, binomtest, nct, t, ttest_1samp
 
 ALPHA = 0.05  # a p-value below it is called a difference
 POWER = 0.8  # how often a difference should be found if it is there
-MAX_VALUES = 1000  # of a sample; beyond it, "more" is the answer
+MAX_PAIRS = 1000  # beyond it, "more" is the answer
 
 
-class Spread(NamedTuple):
-    """How far the values of a sample lie from each other."""
-
-    n: int  # values, 2 or more
-    deviation: float  # standard deviation
-
-
-class Welch(NamedTuple):
-    """What Welch's t-test says of two samples."""
+class Difference(NamedTuple):
+    """What the paired t-test says of two samples."""
 
     change: float  # of the mean
+    deviation: float  # standard deviation of the differences
     low: float  # 95 % interval of the change
     high: float
     p: float
@@ -70,64 +63,46 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def welch(base: Sequence[float], head: Sequence[float]) -> Welch:
-    """The change of the mean from `base` to `head`, two or more values each.
+def paired_t(base: Sequence[float], head: Sequence[float]) -> Difference:
+    """The change of the mean from `base` to `head`, two or more values each, as pairs in order.
 
-    The spreads may differ. Two sides without any spread have p = 1 if they are equal, else 0.
-    Source: Welch 1947, "The generalization of 'Student's' problem when several different
-    population variances are involved".
+    Differences that are all the same have p = 1 if they are 0, else 0.
+    Source: Student 1908, "The probable error of a mean".
     """
-    with warnings.catch_warnings(action="ignore", category=RuntimeWarning):  # for equal values
-        result = ttest_ind(head, base, equal_var=False)
-        interval = result.confidence_interval(0.95)
-    change = float(np.mean(head) - np.mean(base))
-    p = 1.0 if np.isnan(result.pvalue) else float(result.pvalue)
-    return Welch(change, float(interval.low), float(interval.high), p)
+    differences = np.round(np.subtract(head, base), 12)  # without the errors of subtracting
+    change, deviation = float(np.mean(differences)), float(np.std(differences, ddof=1))
+    if np.ptp(differences) == 0:
+        return Difference(change, 0.0, change, change, 0.0 if change else 1.0)
+    result = ttest_1samp(differences, 0)
+    interval = result.confidence_interval(0.95)
+    return Difference(
+        change, deviation, float(interval.low), float(interval.high), float(result.pvalue)
+    )
 
 
-def least_change(base: Spread, head: Spread) -> float:
-    """The smallest change of the mean that `welch` calls a difference with the probability POWER,
-    if the spreads of the two samples are the true ones."""
-    error = _standard_error(base, head)
-    if not error:
-        return 0.0
-    freedom = _freedom(base, head)
-    quantile = float(t.ppf(1 - ALPHA / 2, freedom))
+def least_change(n: int, deviation: float) -> float:
+    """The smallest change of the mean that `paired_t` finds with the probability POWER, from n
+    pairs, if this is the true standard deviation of the differences."""
+    quantile = float(t.ppf(1 - ALPHA / 2, n - 1))
     # With no shift the power is ALPHA / 2; with ten times the quantile it is nearly 1.
-    shift = brentq(lambda shift: _power(shift, freedom) - POWER, 0, 10 * quantile)
-    return float(shift * error)
+    shift = brentq(lambda shift: _power(shift, n) - POWER, 0, 10 * quantile)
+    return float(shift * deviation / sqrt(n))
 
 
-def values_needed(change: float, base: float, head: float) -> int | None:
-    """How many values of each sample `welch` needs to call this change of the mean a difference
-    with the probability POWER, if these are the true standard deviations. None if there is no
-    change, or if they are more than MAX_VALUES."""
+def pairs_needed(change: float, deviation: float) -> int | None:
+    """How many pairs `paired_t` needs to find this change of the mean with the probability POWER,
+    if this is the true standard deviation of the differences. None if there is no change, or if
+    they are more than MAX_PAIRS."""
     if not change:
         return None
-    sizes = range(2, MAX_VALUES + 1)
-    found = bisect_left(
-        sizes, -abs(change), key=lambda n: -least_change(Spread(n, base), Spread(n, head))
-    )
+    sizes = range(2, MAX_PAIRS + 1)
+    found = bisect_left(sizes, -abs(change), key=lambda n: -least_change(n, deviation))
     return sizes[found] if found < len(sizes) else None
 
 
-def _power(shift: float, freedom: float) -> float:
-    """How often a two-sided t-test with so many degrees of freedom finds a change of `shift`
-    standard errors, in its direction: the upper tail of the noncentral t distribution.
+def _power(shift: float, n: int) -> float:
+    """How often a two-sided t-test of n differences finds a change of `shift` standard errors, in
+    its direction: the upper tail of the noncentral t distribution.
     Source: Cohen 1988, "Statistical power analysis for the behavioral sciences", chapter 2.
     """
-    quantile = t.ppf(1 - ALPHA / 2, freedom)
-    return float(nct.sf(quantile, freedom, shift))
-
-
-def _standard_error(base: Spread, head: Spread) -> float:
-    """Of the difference of two means."""
-    return sqrt(base.deviation**2 / base.n + head.deviation**2 / head.n)
-
-
-def _freedom(base: Spread, head: Spread) -> float:
-    """The degrees of freedom of Welch's test; one spread at least is not 0.
-    Source: Satterthwaite 1946, "An approximate distribution of estimates of variance components".
-    """
-    first, second = (side.deviation**2 / side.n for side in (base, head))
-    return (first + second) ** 2 / (first**2 / (base.n - 1) + second**2 / (head.n - 1))
+    return float(nct.sf(t.ppf(1 - ALPHA / 2, n - 1), n - 1, shift))

@@ -24,8 +24,8 @@ SIX_WRONG = [1] * 6 + LABELS[6:]  # images 0 to 5
 FIVE_WRONG = [0, *SIX_WRONG[1:]]  # images 1 to 5
 
 
-def recipe(code: str = "f2f2", **params: object) -> Recipe:
-    return Recipe(params, {"stages/train.py": code}, {"train": "python -m stages.train"})
+def recipe(code: str = "f2f2", lr: int = 1) -> Recipe:
+    return Recipe({"lr": lr}, {"stages/train.py": code}, {"train": "python -m stages.train"})
 
 
 def evidence(predicted: list[int], name: str = "base", **changed: Any) -> Evidence:  # noqa: ANN401
@@ -68,12 +68,14 @@ def markdown(base: Evidence, head: Evidence, seeds: Seeds | None = None) -> str:
         (
             FIVE_WRONG, LABELS, "no evidence",
             "No evidence that these networks differ: 75.00 % → 100.00 %, 5 test images fixed,"
-            " 0 broken (exact McNemar p = 0.062, n = 20); the test set is too small to show a change of this size.",
+            " 0 broken (exact McNemar p = 0.062, n = 20);"
+            " the test set is too small to show a change of this size.",
         ),
         (
             SIX_WRONG, [*SIX_WRONG[:-1], 4], "no evidence",  # a handful of flips: one
             "No evidence that these networks differ: 70.00 % → 65.00 %, 0 test images fixed,"
-            " 1 broken (exact McNemar p = 1, n = 20); the test set is too small to show a change of this size.",
+            " 1 broken (exact McNemar p = 1, n = 20);"
+            " the test set is too small to show a change of this size.",
         ),
         (
             SIX_WRONG, SIX_WRONG, "same predictions",
@@ -205,13 +207,13 @@ def test_other_test_images_cannot_be_compared(labels: list[int]) -> None:
         compare(evidence(LABELS), evidence(labels, labels=labels))
 
 
-def seeds(name: str, accuracies: list[float], **params: object) -> list[Evidence]:
+def seeds(name: str, accuracies: list[float], lr: int = 1) -> list[Evidence]:
     return [
         evidence(
             LABELS,
             revision=Revision(f"{name}{seed}", str(seed) * 40),
-            params={"train.seed": seed, **params},
-            recipe=recipe(**params),
+            params={"train.seed": seed},
+            recipe=recipe(lr=lr),
             metrics={"per_digit.0": 0.5, "per_digit.9": accuracy, "test.accuracy": accuracy},
         )
         for seed, accuracy in enumerate(accuracies)
@@ -219,18 +221,18 @@ def seeds(name: str, accuracies: list[float], **params: object) -> list[Evidence
 
 
 def test_seeds_are_compared_by_their_means() -> None:
-    base, head = seeds("base", [0.5, 0.52], lr=1), seeds("head", [0.7, 0.8, 0.9], lr=2)
+    base, head = seeds("base", [0.5, 0.52, 0.54]), seeds("head", [0.7, 0.8, 0.9], lr=2)
     comparison = compare_seeds(base, head)
     assert comparison.verdict == "better"
     assert comparison.params == {"lr": Change(1, 2)}
     row = comparison.metrics["test.accuracy"]
-    assert row.base.n == 2
-    assert (row.base.mean, row.base.deviation) == pytest.approx((0.51, 0.02 / np.sqrt(2)))
-    assert row.head.n == 3
+    assert row.base.n == row.head.n == 3
+    assert (row.base.mean, row.base.deviation) == pytest.approx((0.52, 0.02))
+    assert (row.change, row.deviation) == pytest.approx((0.28, 0.08))
     assert (row.head.mean, row.head.deviation) == pytest.approx((0.8, 0.1))
     assert report.sentence(comparison) == (
-        "This recipe is better: mean accuracy 51.00 ± 1.41 % (n = 2) → 80.00 ± 10.00 % (n = 3),"
-        " +29.00 points (95 % interval +5.09 to +52.91, Welch's t-test p = 0.034)."
+        "This recipe is better: mean accuracy 52.00 ± 2.00 % → 80.00 ± 10.00 %,"
+        " +28.00 points (95 % interval +8.13 to +47.87, paired t-test p = 0.026, n = 3 seeds)."
     )
     assert report.markdown(comparison) == expected("compare_seeds.md")
     assert compare_seeds(head, base).verdict == "worse"
@@ -243,7 +245,7 @@ def test_seeds_are_compared_by_their_means() -> None:
         (seeds("a", [0.5]), "BASE names one run; give two or more"),
         (seeds("a", [0.5, 0.6])[:1] * 2, "two runs of BASE have train.seed 0; each needs its own"),
         (
-            seeds("a", [0.5])[:1] + seeds("b", [0.5, 0.6], lr=1)[1:],
+            seeds("a", [0.5])[:1] + seeds("b", [0.5, 0.6], lr=2)[1:],
             "the runs of BASE must differ in train.seed alone, but a0 (0000000) and b1 (1111111)"
             " differ in lr",
         ),
@@ -267,43 +269,53 @@ def test_seeds_that_are_not_a_group(base: list[Evidence], fault: str) -> None:
     assert str(error.value).startswith(f"--seeds: {fault}")
 
 
-def group(accuracies: list[float], **params: object) -> Group:
+def test_groups_need_the_same_seeds() -> None:
+    with pytest.raises(UserError, match=r"BASE has train.seed \[0, 1\], HEAD \[0, 1, 2\]; both"):
+        compare_seeds(seeds("base", [0.5, 0.6]), seeds("head", [0.5, 0.6, 0.7]))
+
+
+def test_the_order_of_the_runs_does_not_matter() -> None:
+    base, head = seeds("base", [0.5, 0.6, 0.7]), seeds("head", [0.51, 0.62, 0.7])
+    assert compare_seeds(base, head).metrics == compare_seeds(base[::-1], head).metrics
+
+
+def group(accuracies: list[float], lr: int = 1) -> Group:
     runs = [
         Run(seed, {"per_digit.0": 0.5, "test.accuracy": accuracy}, "e3e3")
         for seed, accuracy in enumerate(accuracies)
     ]
-    return Group(recipe(**params), runs)
+    return Group(recipe(lr=lr), runs)
 
 
 NETWORKS = (
-    evidence(LABELS, "main", revision=Revision("main", "a" * 40), recipe=recipe(lr=1)),
+    evidence(LABELS, "main", revision=Revision("main", "a" * 40), recipe=recipe()),
     evidence(SIX_WRONG, "workspace", recipe=recipe(lr=2)),
 )
-SEVERAL = Seeds(20, group([0.5, 0.52], lr=1), group([0.7, 0.8, 0.9], lr=2))
+SEVERAL = Seeds(20, group([0.5, 0.52, 0.54]), group([0.7, 0.8, 0.9], lr=2))
 
 
 def test_the_recipes_come_before_the_networks_where_the_file_is_about_them() -> None:
     lines = markdown(*NETWORKS, SEVERAL).splitlines()
-    assert lines[0].startswith("**This recipe is better: mean accuracy 51.00 ± 1.41 % (n = 2) → 80")
+    assert lines[0].startswith("**This recipe is better: mean accuracy 52.00 ± 2.00 % → 80.00")
     assert lines[2].startswith("**This network is worse: 100.00 % → 70.00 %")
-    assert "| `test.accuracy` | 0.5100 ± 0.0141 | 0.8000 ± 0.1000 |" in "\n".join(lines)
-    assert "| 2            |         | 90.00 % |" in lines  # with that seed only one side ran
+    assert "| `test.accuracy` | 0.5200 ± 0.0200 | 0.8000 ± 0.1000 |" in "\n".join(lines)
+    assert "| 2            | 54.00 % | 90.00 % | +36.00 |" in lines
     assert not any("make seeds BASE" in line for line in lines)
 
 
 @pytest.mark.parametrize(
     ("base", "head", "said"),
     [
-        (group([1, 1], lr=1), group([1, 1], lr=3), " Its head differs in `lr`."),
+        (group([1, 1]), group([1, 1], lr=3), " Its head differs in `lr`."),
         (
             group([1, 1], lr=2),
-            group([1, 1], lr=1),
+            group([1, 1]),
             " Its base differs in `lr`. Its head differs in",
         ),
         (
             Group(recipe("0"), []),
             Group(recipe(lr=2), []),
-            "Its base differs in `lr`, `stages/train",
+            "Its base differs in `stages/train.py`.",
         ),
     ],
 )
@@ -324,7 +336,7 @@ def test_how_to_compare_the_recipes_is_said_where_they_differ() -> None:
     assert "better? `make seeds BASE=aaaaaaa HEAD=bbbbbbb` trains" in markdown(base, committed)
     for same in (markdown(base, base, SEVERAL), markdown(base, evidence(LABELS), SEVERAL)):
         assert "make seeds" not in same  # the predictions are the same: there is nothing to ask
-    other_seed = evidence(SIX_WRONG, recipe=recipe(lr=1))
+    other_seed = evidence(SIX_WRONG, recipe=recipe())
     assert "Both sides have the same recipe." in markdown(base, other_seed, SEVERAL)
 
 
@@ -343,6 +355,7 @@ def test_the_file_holds_all_and_gives_the_same_report() -> None:
             Seeds(20, Group(recipe(), [Run(seed, {}, "") for seed in (0, 1)]), group([1, 1])),
             "a run of base has no test.accuracy",
         ),
+        (Seeds(20, group([1, 1]), group([1, 1, 1])), "both sides need the same seeds"),
         (Seeds(0, group([1, 1]), group([1, 1])), "greater than 0"),
     ],
 )
@@ -358,17 +371,15 @@ def test_the_report_says_what_could_have_been_seen() -> None:
     )
     few = markdown(NETWORKS[0], evidence(FIVE_WRONG, recipe=recipe(lr=2)))
     assert "What this test set can show, with 5 flips: nothing. It takes 6 or more" in few
-    seeds = Seeds(20, group([0.5, 0.6], lr=1), group([0.51, 0.61], lr=2))
+    seeds = Seeds(20, group([0.5, 0.6, 0.7]), group([0.52, 0.61, 0.7], lr=2))
     lines = markdown(*NETWORKS, seeds).splitlines()
-    # n1 = n2 = 2, each variance 0.005; 2 degrees of freedom: a shift of 5.65 standard errors
+    # Changes of 2, 1 and 0 points: with 2 degrees of freedom, 5.65 standard errors of 1 / sqrt(3).
     assert (
-        "- What 2 and 2 seeds can show, if the recipes spread as seen here: a change of 39.98"
-        " points is found with a power of 80 %."
+        "- What 3 seeds can show, if changes always spread as here, ± 1.00 points: one of 3.26"
+        " points or more is found with a power of 80 %."
     ) in lines
-    assert (
-        "- A change as seen here, of +1.00 points, takes 786 seeds a side for that power." in lines
-    )
-    seeds = Seeds(20, group([0.5, 0.6], lr=1), group([0.501, 0.601], lr=2))
-    assert "takes more than 1,000 seeds a side" in markdown(*NETWORKS, seeds)
-    seeds = Seeds(20, group([0.5, 0.6], lr=1), group([0.6, 0.5], lr=2))
-    assert "seeds a side" not in markdown(*NETWORKS, seeds)
+    assert "- To find one of +1.00 points with a power of 80 % takes 10 seeds." in lines
+    seeds = Seeds(20, group([0.5, 0.6, 0.7]), group([0.52, 0.6, 0.681], lr=2))
+    assert "takes more than 1,000 seeds." in markdown(*NETWORKS, seeds)
+    seeds = Seeds(20, group([0.5, 0.6]), group([0.6, 0.5], lr=2))
+    assert "takes" not in markdown(*NETWORKS, seeds).split("### Accuracy")[0].split("seeds can")[1]

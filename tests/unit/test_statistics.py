@@ -2,13 +2,13 @@
 
 from fractions import Fraction
 from itertools import product
-from math import comb, sqrt
+from math import atan, comb, pi, sqrt, tan
 
 import pytest
 from scipy.stats import binomtest
 
 from stages.common.intervals import Rate, rate, wilson
-from tools.statistics import holm, mcnemar, welch
+from tools.statistics import holm, mcnemar, paired_t
 
 exactly = 1e-12
 
@@ -63,25 +63,27 @@ def test_holm_by_hand() -> None:
     assert holm([]) == []
 
 
-def test_welch_by_hand() -> None:
-    # Variances of 2, two values a side: a standard error of sqrt(2), 2 degrees of freedom,
-    # for which Student's distribution has the tail 1 - t / sqrt(2 + t^2), two-sided.
-    t = 5 / sqrt(2)
-    result = welch([0, 2], [5, 7])
-    assert result.change == 5
-    assert result.p == pytest.approx(1 - t / sqrt(2 + t * t), rel=exactly)
-    quantile = 0.95 * sqrt(2 / (1 - 0.95**2))  # the inverse of that tail
-    assert result.low == pytest.approx(5 - quantile * sqrt(2), rel=exactly)
-    assert result.high == pytest.approx(5 + quantile * sqrt(2), rel=exactly)
+def test_paired_t_by_hand() -> None:
+    # Differences of 1 and 3: a standard error of 1, one degree of freedom, for which Student's
+    # distribution is Cauchy's, with the tail 1 - 2 atan(t) / pi, two-sided.
+    result = paired_t([5, 0], [6, 3])
+    assert (result.change, result.deviation) == pytest.approx((2, sqrt(2)), rel=exactly)
+    assert result.p == pytest.approx(1 - 2 * atan(2) / pi, rel=exactly)
+    quantile = tan(0.95 * pi / 2)  # the inverse of that tail
+    assert result.low == pytest.approx(2 - quantile, rel=exactly)
+    assert result.high == pytest.approx(2 + quantile, rel=exactly)
 
 
-def test_welch_does_not_assume_equal_spreads() -> None:
-    # Nearly all of the variance is of the side with two values: about 1 degree of freedom, for
-    # which the distribution is Cauchy's. Student's test would pool the spreads and find p = 0.03.
-    assert welch([0, 2], [4.999, 5, 5.001, 5]).p == pytest.approx(0.155958, abs=1e-3)
+def test_paired_t_sees_a_small_change_of_values_that_differ_widely() -> None:
+    assert paired_t([0.1, 0.5, 0.9], [0.11, 0.51, 0.9101]).p < 0.001
 
 
 @pytest.mark.filterwarnings("error")
-def test_welch_without_any_spread() -> None:
-    assert welch([0.5, 0.5], [0.5, 0.5]).p == 1
-    assert welch([0.5, 0.5], [0.75, 0.75])[::3] == (0.25, 0)
+def test_paired_t_without_any_spread() -> None:
+    assert paired_t([0.5, 0.75], [0.5, 0.75]) == (0, 0, 0, 0, 1)
+    assert paired_t([0.5, 0.75], [0.75, 1]) == (0.25, 0, 0.25, 0.25, 0)
+
+
+@pytest.mark.filterwarnings("error")
+def test_paired_t_of_changes_that_are_the_same_but_for_rounding() -> None:
+    assert paired_t([0.98, 0.97, 0.96], [0.99, 0.98, 0.97]).p == 0

@@ -1,4 +1,9 @@
-"""Compare the means of two groups of runs. Within a group only the seed differs."""
+"""Compare the means of two groups of runs with the same seeds. Within a group only the seed
+differs.
+
+A seed decides the first weights and the order of the images, on both sides. So the runs with one
+seed are a pair, and the test is paired.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +22,7 @@ from tools.compare.evidence import (
     recipe_differences,
 )
 from tools.pipeline import PREDICTIONS
-from tools.statistics import Spread, holm, least_change, values_needed, welch
+from tools.statistics import holm, least_change, paired_t, pairs_needed
 
 
 @dataclass(frozen=True)
@@ -53,9 +58,10 @@ class Means:
     base: Sample
     head: Sample
     change: float
+    deviation: float  # standard deviation of the changes with each seed
     low: float  # 95 % interval of the change
     high: float
-    p: float  # Welch's
+    p: float  # of the paired t-test
     p_corrected: float
 
 
@@ -69,7 +75,7 @@ class SeedComparison:
     verdict: Verdict
     metrics: dict[str, Means]
     least_change: float  # of the accuracy, that so many seeds find with a power of 80 %
-    seeds_needed: int | None  # a side, to find the change that was seen; None if too many
+    seeds_needed: int | None  # to find the change that was seen so; None if too many
     params: dict[str, Change]
     files: dict[str, Change]  # code, data and commands
     requirements: dict[str, Change] = field(default_factory=dict)
@@ -77,11 +83,10 @@ class SeedComparison:
 
 
 def compare_groups(base: Group, head: Group, n: int) -> SeedComparison:
-    """The means of two groups of two or more runs each, scored on the same n test images."""
+    """The means of two groups of runs with the same two or more seeds, scored on the same n test
+    images."""
     metrics = compare_metrics(base.runs, head.runs)
     accuracy = metrics[ACCURACY]
-    spreads = [Spread(side.n, side.deviation) for side in (accuracy.base, accuracy.head)]
-    deviations = [side.deviation for side in spreads]
     files = [side.recipe.files | side.recipe.commands for side in (base, head)]
     return SeedComparison(
         base=base,
@@ -89,8 +94,8 @@ def compare_groups(base: Group, head: Group, n: int) -> SeedComparison:
         n=n,
         verdict=judge(accuracy.change, accuracy.p, same=False),
         metrics=metrics,
-        least_change=least_change(*spreads),
-        seeds_needed=values_needed(accuracy.change, *deviations),
+        least_change=least_change(accuracy.base.n, accuracy.deviation),
+        seeds_needed=pairs_needed(accuracy.change, accuracy.deviation),
         params=changes(base.recipe.params, head.recipe.params),
         files=changes(*files),
     )
@@ -100,11 +105,12 @@ def compare_seeds(base: Sequence[Evidence], head: Sequence[Evidence]) -> SeedCom
     """The means of two groups of revisions, two or more each.
 
     Raises:
-        UserError: a group is too small, or differs in more than the seed, or the runs were not
-            scored on the same test images.
+        UserError: a group is too small, or differs in more than the seed, or has other seeds than
+            the other one, or the runs were not scored on the same test images.
     """
-    for side, revisions in (("BASE", base), ("HEAD", head)):
-        check_group(side, revisions)
+    seeds = [check_group(*side) for side in (("BASE", base), ("HEAD", head))]
+    if seeds[0] != seeds[1]:
+        raise UserError(f"--seeds: BASE has {SEED} {seeds[0]}, HEAD {seeds[1]}; both need the same")
     check_labels([*base, *head])
     before, after = (
         Group(side[0].recipe, [run(evidence) for evidence in side]) for side in (base, head)
@@ -116,8 +122,9 @@ def compare_seeds(base: Sequence[Evidence], head: Sequence[Evidence]) -> SeedCom
     )
 
 
-def compare_metrics(base: Sequence[Run], head: Sequence[Run]) -> dict[str, Means]:
+def compare_metrics(base: Iterable[Run], head: Iterable[Run]) -> dict[str, Means]:
     """Each metric that all runs have. The p-values of the digits are corrected for their number."""
+    base, head = (sorted(side, key=lambda run: run.seed) for side in (base, head))
     metrics = {
         name: means([run.metrics[name] for run in base], [run.metrics[name] for run in head])
         for name in base[0].metrics
@@ -135,9 +142,9 @@ def digit_metrics(names: Iterable[str]) -> list[str]:
 
 
 def means(base: Sequence[float], head: Sequence[float]) -> Means:
-    """Two samples of one metric."""
-    change, low, high, p = welch(base, head)
-    return Means(sample(base), sample(head), change, low, high, p, p)
+    """Two samples of one metric, in the order of the seeds."""
+    difference = paired_t(base, head)
+    return Means(sample(base), sample(head), *difference, p_corrected=difference.p)
 
 
 def sample(values: Sequence[float]) -> Sample:
@@ -150,24 +157,25 @@ def run(evidence: Evidence) -> Run:
     return Run(evidence.params[SEED], evidence.metrics, evidence.digest(PREDICTIONS))
 
 
-def check_group(side: str, revisions: Sequence[Evidence]) -> None:
-    """The runs of one side must differ in the seed, each from each, and in nothing else.
+def check_group(side: str, revisions: Sequence[Evidence]) -> list[int]:
+    """The seeds of the runs of one side, which must differ, each from each, and nothing else.
 
     Raises:
         UserError: they do not.
     """
     if len(revisions) < 2:
         raise UserError(f"--seeds: {side} names one run; give two or more, as NAME,NAME,NAME")
-    first, *others = revisions
-    for other in others:
+    first = revisions[0]
+    for other in revisions:
         if unwanted := recipe_differences(first.recipe, other.recipe):
             raise UserError(
                 f"--seeds: the runs of {side} must differ in {SEED} alone, but {first.revision} and"
                 f" {other.revision} differ in {', '.join(unwanted)}"
             )
-    seeds = [evidence.params.get(SEED) for evidence in revisions]
-    for revision, seed in zip(revisions, seeds, strict=True):
-        if seed is None:
-            raise UserError(f"--seeds: {revision.revision} has no {SEED}")
-        if seeds.count(seed) > 1:
-            raise UserError(f"--seeds: two runs of {side} have {SEED} {seed}; each needs its own")
+        if SEED not in other.params:
+            raise UserError(f"--seeds: {other.revision} has no {SEED}")
+    seeds: list[int] = [evidence.params[SEED] for evidence in revisions]
+    twice = next((seed for seed in seeds if seeds.count(seed) > 1), None)
+    if twice is not None:
+        raise UserError(f"--seeds: two runs of {side} have {SEED} {twice}; each needs its own")
+    return sorted(seeds)

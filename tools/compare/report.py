@@ -18,7 +18,7 @@ from tools.compare.groups import Means, Run, Sample, SeedComparison, digit_metri
 from tools.compare.seeds_file import SEEDS, Recipes
 from tools.markdown import code, table
 from tools.repository import Revision
-from tools.statistics import ALPHA, MAX_VALUES, POWER, least_flips
+from tools.statistics import ALPHA, MAX_PAIRS, POWER, least_flips
 
 NETWORK_VERDICTS = {
     "better": "This network is better",
@@ -86,13 +86,12 @@ def recipe_sentence(comparison: SeedComparison) -> str:
     """The verdict on two recipes."""
     row = comparison.metrics[ACCURACY]
     base, head = (
-        f"{100 * side.mean:.2f} ± {100 * side.deviation:.2f} % (n = {side.n})"
-        for side in (row.base, row.head)
+        f"{100 * side.mean:.2f} ± {100 * side.deviation:.2f} %" for side in (row.base, row.head)
     )
     return (
         f"{RECIPE_VERDICTS[comparison.verdict]}: mean accuracy {base} → {head},"
         f" {100 * row.change:+.2f} points (95 % interval {100 * row.low:+.2f} to"
-        f" {100 * row.high:+.2f}, Welch's t-test {p_equals(row.p)})."
+        f" {100 * row.high:+.2f}, paired t-test {p_equals(row.p)}, n = {row.base.n} seeds)."
     )
 
 
@@ -109,17 +108,18 @@ def test_set_can_show(overall: Paired) -> str:
 def seeds_can_show(seeds: SeedComparison) -> list[str]:
     """The smallest change that the t-test finds, and how many seeds the one that was seen takes."""
     row = seeds.metrics[ACCURACY]
+    power = f"a power of {100 * POWER:.0f} %"
     least = (
-        f"What {row.base.n} and {row.head.n} seeds can show, if the recipes spread as seen here:"
-        f" a change of {100 * seeds.least_change:.2f} points is found with a power of {100 * POWER:.0f} %."
+        f"What {row.base.n} seeds can show, if changes always spread as here,"
+        f" ± {100 * row.deviation:.2f} points: one of {100 * seeds.least_change:.2f} points or more"
+        f" is found with {power}."
     )
     if not row.change:
         return [least]
-    needed = f"more than {MAX_VALUES:,}" if seeds.seeds_needed is None else seeds.seeds_needed
+    needed = f"more than {MAX_PAIRS:,}" if seeds.seeds_needed is None else seeds.seeds_needed
     return [
         least,
-        f"A change as seen here, of {100 * row.change:+.2f} points, takes {needed} seeds a side"
-        " for that power.",
+        f"To find one of {100 * row.change:+.2f} points with {power} takes {needed} seeds.",
     ]
 
 
@@ -242,10 +242,18 @@ def spread(sample: Sample) -> str:
 
 
 def runs(base: Sequence[Run], head: Sequence[Run]) -> str:
-    """A row a seed, with the accuracy of each side that ran with it."""
-    sides = [{run.seed: percent(run.metrics[ACCURACY]) for run in side} for side in (base, head)]
-    rows = [[str(seed), *(side.get(seed, "") for side in sides)] for seed in sides[0] | sides[1]]
-    return table([code(SEED), "Base", "Head"], rows)
+    """A row a seed, with the accuracy of each side."""
+    before, after = ({run.seed: run.metrics[ACCURACY] for run in side} for side in (base, head))
+    rows = [
+        [
+            str(seed),
+            percent(before[seed]),
+            percent(after[seed]),
+            f"{100 * (after[seed] - before[seed]):+.2f}",
+        ]
+        for seed in sorted(before)
+    ]
+    return table([code(SEED), "Base", "Head", "Change"], rows)
 
 
 def percent(fraction: float) -> str:

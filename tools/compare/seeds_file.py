@@ -84,6 +84,8 @@ def parse(content: bytes) -> Seeds:
     for side, group in (("base", seeds.base), ("head", seeds.head)):
         if len({run.seed for run in group.runs}) < max(2, len(group.runs)):
             raise ValueError(f"{side} needs two or more runs, each with its own seed")
+        if {run.seed for run in group.runs} != {run.seed for run in seeds.base.runs}:
+            raise ValueError("both sides need the same seeds")
         if not all(ACCURACY in run.metrics for run in group.runs):
             raise ValueError(f"a run of {side} has no {ACCURACY}")
     return seeds
