@@ -11,6 +11,8 @@ from stages.common.errors import UserError
 from tests.support import runner
 from tests.support.run_files import RIGHT, commit, experiment, git, write_run
 from tools.compare.__main__ import load, main
+from tools.compare.groups import Group, Run
+from tools.compare.seeds_file import SEEDS, Seeds, encode
 
 in_repository = pytest.mark.usefixtures("repository")
 
@@ -159,6 +161,61 @@ def test_seeds_are_lists_of_revisions(capfdbinary: pytest.CaptureFixture[bytes])
         compare("--seeds", "lr0.01-1")
     with pytest.raises(SystemExit, match="2"):
         compare("--seeds", "main,main", "main,main", "--images", "pictures")
+
+
+def write_seeds(base: list[float], head: list[float]) -> None:
+    """The file about main and the workspace, with these accuracies."""
+    groups = [
+        Group(
+            load(name).recipe,
+            [Run(seed, {"test.accuracy": value}, None) for seed, value in enumerate(side)],
+        )
+        for name, side in (("main", base), ("workspace", head))
+    ]
+    Path(SEEDS).parent.mkdir(exist_ok=True)
+    Path(SEEDS).write_bytes(encode(Seeds(10, *groups)))
+
+
+@in_repository
+def test_where_several_seeds_were_run_a_regression_is_one_of_the_recipe(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    write_run(Path(), 0.01, 0, [3] * 2 + [8] * 8)
+    write_seeds([0.5, 0.6, 0.7], [0.61, 0.70, 0.80])
+    compare("main", "--fail-on-regression")
+    printed = capfdbinary.readouterr()
+    assert printed.out.startswith(b"**This recipe is better: ")
+    assert b"\n\n**This network is worse: " in printed.out
+    assert printed.err.startswith(b"--fail-on-regression: This recipe is better: mean")
+    write_seeds([0.61, 0.70, 0.80], [0.5, 0.6, 0.7])
+    commit()
+    with pytest.raises(SystemExit, match="1"):
+        compare("main~1", "main", "--fail-on-regression")
+    assert capfdbinary.readouterr().err.startswith(b"--fail-on-regression: This recipe is worse")
+
+
+@in_repository
+def test_the_json_has_the_recipes(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
+    write_run(Path(), 0.01, 0, RIGHT)
+    compare("main", "--json")
+    recipes = json.loads(capfdbinary.readouterr().out)["recipes"]
+    assert recipes == {"same": False, "seeds": None, "unfit": {}}
+    write_seeds([0.5, 0.6, 0.7], [0.61, 0.70, 0.80])
+    compare("main", "--json")
+    recipes = json.loads(capfdbinary.readouterr().out)["recipes"]
+    assert recipes["seeds"]["verdict"] == "better"
+    assert recipes["seeds"]["sentence"].startswith("This recipe is better: mean accuracy 60.00")
+    assert recipes["seeds"]["params"] == {"train.lr": {"base": 0.001, "head": 0.01}}
+
+
+@in_repository
+def test_a_damaged_file_of_seeds_is_named() -> None:
+    Path(SEEDS).parent.mkdir()
+    Path(SEEDS).write_text('{"n": 10}')
+    with pytest.raises(UserError) as error:
+        compare("main")
+    assert str(error.value).startswith("workspace: evidence/seeds.json: not as expected (")
+    assert str(error.value).endswith("; make it again with `make seeds`, or remove it")
 
 
 @in_repository
