@@ -14,6 +14,8 @@ import pytest
 from tests.support.project import Project
 from tools.compare.seeds_file import SEEDS
 
+pytestmark = pytest.mark.slow
+
 COMMAND = (sys.executable, "-m", "tools.seeds", "main", "lr")
 
 
