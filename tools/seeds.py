@@ -153,7 +153,7 @@ def prepare(base: Revision, head: Revision) -> list[Side]:
         copy = COPIES / git_text("rev-parse", f"{commit}^{{tree}}")
         if not copy.exists():
             make_copy(commit, copy, cache)
-        sides.append(Side(name, revision, copy.absolute()))
+        sides.append(Side(name, revision, copy.resolve()))
     if sides[0].copy == sides[1].copy:
         raise UserError(f"{sides[0]} and {sides[1]} hold the same files: nothing to compare")
     return sides
@@ -268,11 +268,18 @@ def set_seed(path: Path, seed: int) -> None:
 
 
 def read_outcome(side: Side, seed: int) -> Outcome:
-    """What a run has left in its copy."""
+    """What a run has left in its copy.
+
+    Raises:
+        UserError: it has left something else than the runs of this project.
+    """
     pipeline = Pipeline.parse((side.copy / PIPELINE).read_bytes())
     lock = Lock.parse((side.copy / LOCK).read_bytes())
-    predictions = pipeline.path(PREDICTIONS)
-    metrics = parse_metrics((side.copy / pipeline.path(METRICS)).read_bytes())
+    path, predictions = pipeline.path(METRICS), pipeline.path(PREDICTIONS)
+    try:
+        metrics = parse_metrics((side.copy / path).read_bytes())
+    except ValueError as error:
+        raise UserError(f"{side}, seed {seed}: {path}: not as expected ({error})") from None
     table = tables.read(side.copy / predictions, Prediction)
     return Outcome(recipe_of(lock), Run(seed, metrics, lock.outputs[predictions]), table["label"])
 
