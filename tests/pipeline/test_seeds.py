@@ -11,10 +11,11 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.support import posix
 from tests.support.project import Project
 from tools.compare.seeds_file import SEEDS
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, posix.only]  # a shell script counts what DVC runs
 
 COMMAND = (sys.executable, "-m", "tools.seeds", "main", "lr")
 
