@@ -5,6 +5,7 @@
 
 A revision is whatever git takes for one, the name of an experiment, or `workspace`. Its files are
 read from git, so neither DVC's cache nor a remote is needed; only the pictures need MNIST.
+Exits with 1 if the files of a revision contradict each other.
 """
 
 import sys
@@ -16,6 +17,7 @@ from stages.common import files
 from stages.common.errors import run
 from tools.compare import evidence, report
 from tools.compare.comparison import Comparison, compare
+from tools.compare.consistency import agreement, contradictions, warnings
 from tools.compare.seeds import SeedComparison, compare_seeds
 from tools.markdown import code
 from tools.repository import WORKSPACE, resolve
@@ -29,18 +31,22 @@ def main() -> None:
     pictures = []
     if args.seeds:
         groups = [[load(name) for name in names.split(",")] for names in (args.base, args.head)]
+        sides = [run for group in groups for run in group]
         comparison = compare_seeds(*groups)
     else:
-        base, head = load(args.base), load(args.head)
+        base, head = sides = [load(args.base), load(args.head)]
         comparison = compare(base, head)
         pictures = [draw(args.images, base, head)] if args.images else []
+    conflicts = {str(side.revision): contradictions(side) for side in sides}
     if args.json:
         data = asdict(comparison) | {"sentence": report.sentence(comparison)}
-        output = files.canonical_json(data)
+        output = files.canonical_json(data | {"contradictions": conflicts})
     else:
-        output = ("\n\n".join([report.markdown(comparison), *pictures]) + "\n").encode()
+        parts = [*warnings(conflicts), report.markdown(comparison), *agreement(conflicts)]
+        output = ("\n\n".join([*parts, *pictures]) + "\n").encode()
     sys.stdout.buffer.write(output)  # UTF-8 whatever the locale
-    if args.fail_on_regression and comparison.verdict == "worse":
+    regression = args.fail_on_regression and comparison.verdict == "worse"
+    if regression or any(conflicts.values()):
         sys.exit(1)
 
 

@@ -10,11 +10,22 @@ import pandas as pd
 from pydantic import FiniteFloat, TypeAdapter
 
 from stages.common import tables
-from stages.common.tables import Prediction
-from tools.pipeline import LOCK, METRICS, PREDICTIONS, Lock, Output, Pipeline, md5, read_pipeline
+from stages.common.tables import EpochScores, Prediction
+from tools.pipeline import (
+    EPOCHS,
+    LOCK,
+    METRICS,
+    PREDICTIONS,
+    Lock,
+    Output,
+    Pipeline,
+    flatten,
+    md5,
+    read_pipeline,
+)
 from tools.repository import PARAMS, REQUIREMENTS, Revision, find, parse, parse_yaml, read
 
-ACCURACY, PER_DIGIT = "test.accuracy", "per_digit."  # in metrics.json
+ACCURACY, LOSS, PER_DIGIT = "test.accuracy", "test.loss", "per_digit."  # in metrics.json
 
 _GROUPS = TypeAdapter(dict[str, Any])
 _NUMBERS = TypeAdapter(dict[str, FiniteFloat])
@@ -29,6 +40,7 @@ class Evidence:
     params: dict[str, Any]  # `train.lr`: 0.001; those of the run, as dvc.lock has them
     metrics: dict[str, float]  # `test.loss`: 0.06
     predictions: pd.DataFrame  # the columns of Prediction; a row a test image
+    epochs: pd.DataFrame  # the columns of EpochScores; a row an epoch
     digests: dict[str, str]  # of what the stages wrote, by path
     code: dict[str, str]  # digest of each source file that ran, and the command of each stage
     requirements: dict[str, str]  # package: versions
@@ -46,14 +58,14 @@ def load(revision: Revision) -> Evidence:
         UserError: a file is missing or is not what it should be.
     """
     dvc = read_pipeline(revision)
-    metrics, predictions = dvc.path(METRICS), dvc.path(PREDICTIONS)
-    files = read(revision, [LOCK, PARAMS, REQUIREMENTS, metrics, predictions])
+    evidence = metrics, predictions, epochs = [*map(dvc.path, (METRICS, PREDICTIONS, EPOCHS))]
+    files = read(revision, [LOCK, PARAMS, REQUIREMENTS, *evidence])
     lock = parse(revision, files, LOCK, Lock.parse)
     ran: dict[str, Any] = {}
     for stage in lock.stages.values():
         ran |= flatten(stage.params.get(PARAMS, {}))
     commands = {f"command of the stage {name}": stage.cmd for name, stage in lock.stages.items()}
-    recorded = lock.code | {path: lock.outputs.get(path) for path in (metrics, predictions)}
+    recorded = lock.code | {path: lock.outputs.get(path) for path in evidence}
     present = find(revision, list(recorded))
     return Evidence(
         revision=revision,
@@ -61,6 +73,7 @@ def load(revision: Revision) -> Evidence:
         params=ran,
         metrics=parse(revision, files, metrics, parse_metrics),
         predictions=parse(revision, files, predictions, partial(tables.decode, Prediction)),
+        epochs=parse(revision, files, epochs, partial(tables.decode, EpochScores)),
         digests=lock.outputs,
         code=lock.code | commands,
         requirements=parse(revision, files, REQUIREMENTS, parse_requirements),
@@ -74,15 +87,6 @@ def load(revision: Revision) -> Evidence:
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """The names whose values are not the same in both, in the order of `first`."""
     return [name for name in {**first, **second} if first.get(name) != second.get(name)]
-
-
-def flatten(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"train": {"lr": 0.1}}` as `{"train.lr": 0.1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in groups.items():
-        inner = isinstance(value, dict)
-        flat |= flatten(value, f"{prefix}{key}.") if inner else {prefix + key: value}
-    return flat
 
 
 def parse_params(content: bytes) -> dict[str, Any]:
