@@ -57,6 +57,7 @@ check: $(VENV)/.dev          ## formatting, lint, types, the CI workflow
 	mypy --platform darwin --cache-dir .mypy_cache/darwin
 	mypy --platform win32 --cache-dir .mypy_cache/win32
 	check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	check-jsonschema --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 	zizmor --offline --quiet .github
 
 bench: $(VENV)/.dev repro    ## time and memory, also of the notebook: half an hour on two idle cores
