@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.project import Project
+from tests.support.runner import DVC, digests
 
 
 def test_everything_the_pipeline_writes_is_committed_or_cached(reproduced: Project) -> None:
@@ -91,8 +92,18 @@ def test_plots_diff_finds_the_pictures_of_both_revisions(project: Project) -> No
     assert "confusion" in (project.folder / "page" / "index.html").read_text()
 
 
-def test_dvc_finds_the_model_by_its_name(project: Project) -> None:
-    project("gto", "register", "digit-classifier", "--version", "v1.0.0")
-    project("dvc", "artifacts", "get", ".", "digit-classifier", "--rev", "v1.0.0", "--out", "got")
-    model = project.folder / "models" / "model.safetensors"
-    assert (project.folder / "got").read_bytes() == model.read_bytes()
+@pytest.mark.parametrize("name", DVC["artifacts"])
+def test_dvc_finds_each_artifact_by_its_name_from_another_folder(
+    project: Project, tmp_path: Path, name: str
+) -> None:
+    project("gto", "register", name, "--version", "v1.0.0")
+    project("git", "clone", "--quiet", ".", "../clone")
+    clone = Project(tmp_path / "clone")
+    url = str(project.folder)
+    clone("dvc", "artifacts", "get", url, name, "--rev", "v1.0.0", "--out", "../got")
+    got, path = tmp_path / "got", project.folder / DVC["artifacts"][name]["path"]
+    if path.is_file():
+        assert got.read_bytes() == path.read_bytes()
+    else:
+        assert len(digests(got)) > 1
+        assert digests(got) == digests(path)
