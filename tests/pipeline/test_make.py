@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from benchmarks import recipes
 from tests.support import posix
 from tests.support.project import Project, make_command
+from tests.support.runner import digests
 
 pytestmark = posix.only  # make and its shell
 
@@ -44,6 +45,26 @@ def test_clean_and_rerun_start_from_nothing(project: Project) -> None:
     stages = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
     assert stages == ["download", "train", "evaluate", "plot"]
     assert project("git", "status", "--short") == ""
+
+
+@pytest.mark.parametrize("target", ["repro", "rerun"])
+def test_a_mistake_in_params_yaml_costs_nothing(project: Project, target: str) -> None:
+    project.set_param("train", "lr", -1)
+    project.set_param("plot", "dpi", 10)
+    before = results(project)
+    process = project.run(*make_command(target))
+    assert process.returncode != 0
+    for mistake in ("train.lr: must be greater than 0", "plot.dpi: must be greater than or equal"):
+        assert f"params.yaml: {mistake}" in process.stdout
+    assert results(project) == before
+
+
+def results(project: Project) -> dict[str, str]:
+    """The digests of all that the stages have written."""
+    parts = ("data/", "models/", "metrics/", "dvc.lock")
+    return {
+        name: digest for name, digest in digests(project.folder).items() if name.startswith(parts)
+    }
 
 
 def test_help_lists_every_target_for_people(project: Project) -> None:

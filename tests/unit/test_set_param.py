@@ -10,7 +10,8 @@ from dvc.utils.hydra import apply_overrides
 from ruamel.yaml import YAML
 
 from stages.common import mnist, params
-from tests.support.runner import GROUPS, ROOT
+from tests.support.runner import ROOT
+from tools.params import GROUPS
 from tools.pipeline import flatten
 
 PARAMS = ROOT / "params.yaml"
