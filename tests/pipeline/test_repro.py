@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import browser
 from tests.support.project import Project
 from tests.support.runner import DVC, digests
 
@@ -81,6 +82,24 @@ def test_plots_show_has_the_curves_the_confusions_and_the_pictures(project: Proj
         "metrics/predictions.csv",
         "training accuracy",
     }
+
+
+@pytest.mark.skipif(not browser.CHROMIUM, reason=browser.MISSING)
+def test_without_a_network_the_page_of_plots_says_why_the_charts_are_missing(
+    project: Project,
+) -> None:
+    project("dvc", "plots", "show", "--out", "page")
+    path = project.folder / "page/index.html"
+    with (
+        browser.chromium() as chromium,
+        browser.opened(chromium, path, complaints=True) as page,
+    ):
+        assert page.locator("#offline").inner_text().startswith("The charts are missing: they need")
+        assert page.locator("img").count() == 6
+        vega = "globalThis.vegaEmbed = () => {}"
+        page.route("https://cdn.jsdelivr.net/**", lambda route: route.fulfill(body=vega))
+        page.reload()
+        assert not page.locator("#offline").is_visible()
 
 
 def test_plots_diff_finds_the_pictures_of_both_revisions(project: Project) -> None:

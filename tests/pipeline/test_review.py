@@ -154,6 +154,7 @@ def freeze(project: Project) -> None:
     forge_predictions(project)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("forge", "lines"),
     [
