@@ -122,6 +122,34 @@ def test_a_regression_fails_where_it_is_asked_to(
 
 
 @in_repository
+def test_files_that_contradict_each_other_fail_the_command(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    compare("main")
+    assert b"\n\nThe files of each revision agree with each other: " in capfdbinary.readouterr().out
+    metrics = Path("metrics/metrics.json")
+    metrics.write_text(metrics.read_text().replace('"accuracy": 0.9', '"accuracy": 0.9999'))
+    with pytest.raises(SystemExit, match="1"):
+        compare("main")
+    line = (
+        "metrics/metrics.json: test.accuracy is 0.9999, but metrics/predictions.csv gives 0.9"
+        " (9 of 10)"
+    )
+    output = capfdbinary.readouterr().out.decode()
+    assert output.startswith("**Do not believe what follows: the files of `workspace` contradict")
+    assert f"\n- `{line}`\n" in output
+    assert "agree with each other" not in output
+    with pytest.raises(SystemExit, match="1"):
+        compare("main", "--json")
+    found = json.loads(capfdbinary.readouterr().out)["contradictions"]
+    assert {name.partition(" ")[0]: len(lines) for name, lines in found.items()} == {
+        "main": 0,
+        "workspace": 2,  # and the last epoch
+    }
+    assert found["workspace"][0] == line
+
+
+@in_repository
 def test_json_is_the_same_as_data(capfdbinary: pytest.CaptureFixture[bytes]) -> None:
     write_run(Path(), 0.01, 0, RIGHT)
     compare("main", "--json")
