@@ -58,6 +58,7 @@ class _Stage(BaseModel):
     outs: list[str | dict[str, Any]] = []
     metrics: list[str | dict[str, Any]] = []
     plots: list[str | dict[str, Any]] = []
+    frozen: bool = False  # DVC never runs it
 
 
 class Pipeline(_File):

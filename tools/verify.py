@@ -25,8 +25,8 @@ from stages.common.errors import UserError, run
 from stages.model import numerics
 from tools import differences, machine
 from tools.markdown import code
-from tools.pipeline import DATA, LOCK, Lock, locate, run_python
-from tools.repository import Revision, find, git, git_text, resolve
+from tools.pipeline import DATA, LOCK, Lock, locate, read_pipeline, run_python
+from tools.repository import PIPELINE, Revision, find, git, git_text, resolve
 from tools.terminal import columns
 
 CACHE = ".dvc/cache/files/md5"
@@ -64,6 +64,7 @@ def main() -> None:
 
     with TemporaryDirectory(prefix="verify-") as scratch:
         copy = check_out(revision.commit, Path(scratch))
+        refuse_frozen(revision)
         expected = read_digests(copy)
         remove_results(copy, expected)
         repro(copy)
@@ -91,10 +92,22 @@ def check_out(commit: str, scratch: Path) -> Path:
     return copy
 
 
+def refuse_frozen(revision: Revision) -> None:
+    """DVC takes the outputs of a frozen stage as they are, also by force.
+
+    Raises:
+        UserError: a stage is frozen.
+    """
+    for name, stage in read_pipeline(revision).stages.items():
+        if stage.frozen:
+            raise UserError(
+                f"{PIPELINE}: stages.{name}.frozen: nothing computes the results of this stage;"
+                f" remove the line, or run `dvc unfreeze {name}`"
+            )
+
+
 def remove_results(copy: Path, outputs: Iterable[str]) -> None:
-    """Remove the lock and the outputs that git holds. So none of them is taken for what this run
-    gave, also when dvc.yaml says that DVC should not run a stage (`frozen`) or should keep its
-    outputs (`persist`)."""
+    """Remove the lock and the outputs that git holds, so that none is taken for one of this run."""
     git("--literal-pathspecs", "rm", "-r", "--quiet", "--ignore-unmatch", "--", LOCK, *outputs,
         folder=copy)  # fmt: skip
 

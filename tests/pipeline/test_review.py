@@ -208,7 +208,7 @@ def test_a_forgery_with_a_lock_that_fits_is_named_with_its_numbers(
         assert f"\n- `{line}" in report, report
 
 
-def test_a_frozen_stage_gives_nothing(project: Project) -> None:
+def test_a_frozen_stage_is_refused(project: Project) -> None:
     project("git", "switch", "--quiet", "--create", "change")
     freeze(project)
     project("dvc", "commit", "--force")
@@ -216,7 +216,7 @@ def test_a_frozen_stage_gives_nothing(project: Project) -> None:
     assert project.repro() == []
     process = project.run(".ci/review", "main", "review")
     assert process.returncode == 1
-    assert "missing data 'sources': metrics/metrics.json" in process.stdout, process.stdout
+    assert "dvc.yaml: stages.evaluate.frozen: nothing computes the results" in process.stdout
     assert process.stdout.endswith("There is no report, because the last command above failed\n")
 
 
