@@ -14,12 +14,12 @@ export PATH := $(abspath $(VENV))/bin:$(PATH)
 .PHONY: repro rerun install verify compare sprint tuned page test test-all unit check bench clean help
 
 repro: $(VENV)/.run .dvc/tmp/site  ## run the stages that are not up to date; show the metrics beside the committed ones
-	@python -m tools.params # DVC would remove the outputs of a stage before the stage can complain
+	@python -m tools.validate # DVC would remove the outputs of a stage before the stage can complain
 	dvc repro
 	dvc metrics diff --all
 
 rerun: $(VENV)/.run .dvc/tmp/site  ## run all stages again, the download too; from nothing: make clean rerun
-	@python -m tools.params
+	@python -m tools.validate
 	dvc repro --force
 	dvc metrics diff --all
 

@@ -10,7 +10,7 @@ from stages.common import params
 from stages.common.errors import UserError
 from stages.model.network import Network, NetworkConfig
 from tests.support.runner import ROOT, STAGES, digests, python
-from tools.params import GROUPS
+from tools.validate import GROUPS
 
 DEFAULT = params.load(ROOT / "params.yaml", "model", NetworkConfig)
 

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 from stages.common import params
 from stages.evaluate import HeldOutParams
 from tests.support.runner import DVC, ROOT, STAGES, imported
-from tools.params import GROUPS
+from tools.validate import GROUPS
 
 CLASSES: dict[str, type[params.Params]] = {**GROUPS, "train.validation_size": HeldOutParams}
 

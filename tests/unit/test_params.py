@@ -7,7 +7,7 @@ from stages.common import params
 from stages.common.errors import UserError
 from stages.train import TrainParams
 from tests.support import runner
-from tools.params import GROUPS
+from tools.validate import GROUPS
 
 REAL = (runner.ROOT / "params.yaml").read_text(encoding="utf-8")
 
@@ -214,8 +214,8 @@ def test_a_stage_ends_with_that_line_before_it_writes_anything(
 
 
 def check(folder: Path) -> str:
-    """What `python -m tools.params` says there."""
-    process = runner.python("-m", "tools.params", folder=folder)
+    """What `python -m tools.validate` says there."""
+    process = runner.python("-m", "tools.validate", folder=folder)
     assert process.returncode == (1 if process.stderr else 0)
     assert process.stdout == ""
     return process.stderr

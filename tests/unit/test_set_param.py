@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 
 from stages.common import mnist, params
 from tests.support.runner import ROOT
-from tools.params import GROUPS
 from tools.pipeline import flatten
+from tools.validate import GROUPS
 
 PARAMS = ROOT / "params.yaml"
 VALUES: dict[str, list[tuple[str, Any]]] = {  # what follows -S KEY=, and the value that comes of it

@@ -1,6 +1,6 @@
 """Check all of params.yaml, before DVC runs anything.
 
-    python -m tools.params
+    python -m tools.validate
 
 A stage checks its own group when it starts. By then DVC has removed the outputs of that stage, and
 may have run the stages before it for minutes. Prints nothing if all is well; else a line for each
@@ -32,7 +32,7 @@ GROUPS: dict[str, type[params.Params]] = {
 def main() -> None:
     """Read each group, and report all mistakes together."""
     ArgumentParser(
-        prog="python -m tools.params", description="Check all of params.yaml."
+        prog="python -m tools.validate", description="Check all of params.yaml."
     ).parse_args()
     if found := dict.fromkeys(mistakes(Path(PARAMS))):
         raise UserError("\n".join(found))
