@@ -1,5 +1,5 @@
 # The commands a user needs: `make help` lists them. Each first installs what it needs. The variables
-# may be set on the command line, as in `make verify REV=v1.0`. install.py explains TORCH=cpu.
+# may be set on the command line, as in `make verify REV=v1.0`. docs/installing.md explains TORCH=cpu.
 windows := $(filter Windows_NT,$(OS))
 
 VENV   ?= .venv
@@ -7,6 +7,7 @@ PYTHON ?= $(if $(windows),python,python3)
 BASE   ?= HEAD
 HEAD   ?= workspace
 REV    ?= HEAD
+TORCH  ?=
 
 # Commands of the environment are called by their path: Apple's make looks for a bare name on the
 # PATH that it was started with, not on the one below.

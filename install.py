@@ -155,7 +155,7 @@ def find_uv(python: Path, index: str) -> str | None:
     """The path of uv, if it can do what pip would do. It has the address of PyTorch's index built
     in, and does not read pip's settings of where packages come from."""
     command = [str(python), "-m", "pip", "config", "list"]
-    settings = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout
+    settings = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
     if index != CPU_INDEX or any(f".{name}=" in settings for name in SOURCES):
         return None
     return shutil.which("uv")

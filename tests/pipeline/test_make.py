@@ -29,13 +29,6 @@ def test_a_recipe_is_an_experiment_with_the_overrides_that_the_benchmarks_read(
     project.make(recipe)  # replaces the experiment
 
 
-@pytest.mark.parametrize("recipe", ["sprint", "tuned"])
-def test_a_recipe_shows_the_command_that_make_runs(recipe: str, project: Project) -> None:
-    command = project(*make_command("--dry-run", recipe)).splitlines()[-1]
-    assert command.startswith(f"dvc exp run --temp -n {recipe} ")
-    assert f"#     {command}\n" in (project.folder / "recipes" / recipe).read_text()
-
-
 def test_clean_and_rerun_start_from_nothing(project: Project) -> None:
     for name in (".venv", ".ruff_cache", "stages/__pycache__"):
         (project.folder / name).mkdir(exist_ok=True)
