@@ -73,10 +73,8 @@ def main() -> None:
 
 def make_environment(venv: Path) -> Path:
     """Make an environment with pip, if it is not there whole; the path of its Python."""
-    for package in unfinished(venv):
-        shutil.rmtree(
-            package
-        )  # its metadata only: it is then installed again, over the other files
+    for metadata in unfinished(venv):
+        shutil.rmtree(metadata)  # so the package is installed again, over its other files
     if not packages(venv, "pip"):
         run(sys.executable, "-m", "venv", str(venv))  # which installs pip last
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
