@@ -1,7 +1,6 @@
 """`make` installs into a new environment, with real pip, from indexes on loopback."""
 
 import os
-import pty
 import shutil
 import signal
 import subprocess
@@ -18,6 +17,11 @@ import install
 from tests.support import index
 from tests.support.project import ENVIRONMENT
 from tests.support.runner import ROOT
+
+if sys.platform != "linux":
+    pytest.skip("only for Linux there are two builds of PyTorch", allow_module_level=True)
+
+import pty
 
 UV = Path(sys.executable).with_name("uv")
 LINE = "Installing requirements.txt into .venv with "

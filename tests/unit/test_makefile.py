@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import posix
 from tests.support.pages import Command, Page
 from tests.support.project import ENVIRONMENT, make_command
 from tests.support.runner import ROOT
+
+pytestmark = posix.only  # make
 
 BIN = f"{Path(sys.prefix)}/bin/"
 INSTALLING = Page(ROOT / "docs/installing.md")
