@@ -16,7 +16,7 @@ HINT = (
 
 if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to parse this file, to print it
     version = sys.version.split()[0]
-    sys.exit("%s is Python %s, too old: %s" % (sys.executable, version, HINT))  # noqa: UP031
+    sys.exit("%s is Python %s, not 3.11 to 3.14: %s" % (sys.executable, version, HINT))  # noqa: UP031
 
 from importlib.util import find_spec
 

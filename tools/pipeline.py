@@ -58,6 +58,7 @@ class _Stage(BaseModel):
     outs: list[str | dict[str, Any]] = []
     metrics: list[str | dict[str, Any]] = []
     plots: list[str | dict[str, Any]] = []
+    frozen: bool = False  # DVC never runs it
 
 
 class Pipeline(_File):
@@ -133,6 +134,15 @@ class Lock(_File):
         """The MD5 of each file that a stage depends on and that no stage writes, by its path."""
         inputs = {file.path: file.md5 for stage in self.stages.values() for file in stage.deps}
         return {path: digest for path, digest in inputs.items() if path not in self.outputs}
+
+
+def flatten(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"train": {"lr": 0.1}}` as `{"train.lr": 0.1}`."""
+    flat: dict[str, Any] = {}
+    for key, value in groups.items():
+        inner = isinstance(value, dict)
+        flat |= flatten(value, f"{prefix}{key}.") if inner else {prefix + key: value}
+    return flat
 
 
 def md5(content: bytes) -> str:

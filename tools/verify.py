@@ -1,28 +1,32 @@
-"""Check that this machine computes what a commit's dvc.lock says.
+"""Check that this machine computes what a commit says.
 
-    python -m tools.verify [REVISION]
+    python -m tools.verify [REVISION] [--report FILE]
 
 Reads the repository; writes nothing into it. The whole pipeline runs in a scratch copy of the
-commit, and the digest of each output is compared with the committed one. Prints a row for each
-output, then the CPU and PyTorch. Exits with 0 if all digests are the same, with 1 otherwise.
+commit, from which the committed results were removed. What comes out is compared with them: the
+digest of each output, dvc.lock, and each file in git. Prints a row for each output, a line for
+each value that differs, then the CPU and PyTorch. Exits with 0 if nothing differs, with 1
+otherwise.
 """
 
 import json
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
 
+from stages.common import files
 from stages.common.errors import UserError, run
 from stages.model import numerics
-from tools import machine, repository
-from tools.pipeline import LOCK, Lock, copy_environment, run_python
-from tools.repository import git_text, resolve
+from tools import differences, machine, repository
+from tools.markdown import code
+from tools.pipeline import LOCK, Lock, copy_environment, read_pipeline, run_python
+from tools.repository import PIPELINE, Revision, find, git, git_text, resolve
 from tools.terminal import columns
 
 CACHE = ".dvc/cache/files/md5"
@@ -42,10 +46,13 @@ def main() -> None:
     """Copy, run, compare, report."""
     parser = ArgumentParser(
         prog="python -m tools.verify",
-        description="Check that this machine computes what a commit's dvc.lock says.",
+        description="Check that this machine computes what a commit says.",
     )
     parser.add_argument(
         "revision", nargs="?", default="HEAD", help="commit, tag, branch or experiment"
+    )
+    parser.add_argument(
+        "--report", metavar="FILE", type=Path, help="also write the outcome there, as Markdown"
     )
     args = parser.parse_args()
     revision = resolve(args.revision)
@@ -57,14 +64,20 @@ def main() -> None:
 
     with TemporaryDirectory(prefix="verify-") as scratch:
         copy = check_out(revision.commit, Path(scratch))
+        refuse_frozen(revision)
         expected = read_digests(copy)
+        remove_results(copy, expected)
         repro(copy)
         got = read_digests(copy)
         rows = list(compare(expected, got, Path(CACHE), copy / CACHE))
+        changes = describe_changes(revision, copy)
 
     different = sum(expected.get(path) != got.get(path) for path in expected | got)
-    print("", table(rows), "", verdict(different, len(expected | got)), conditions(), sep="\n")
-    sys.exit(1 if different else 0)
+    outcome = verdict(different, len(expected | got), changes)
+    print("", table(rows), "", *changes, outcome, conditions(), sep="\n")
+    if args.report:
+        files.write(args.report, report(outcome, changes).encode())
+    sys.exit(1 if different or changes else 0)
 
 
 def check_out(commit: str, scratch: Path) -> Path:
@@ -76,6 +89,26 @@ def check_out(commit: str, scratch: Path) -> Path:
         raise UserError(f"{commit}: has no {LOCK}, so there is nothing to verify")
     (copy / ".dvc/config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
     return copy
+
+
+def refuse_frozen(revision: Revision) -> None:
+    """DVC takes the outputs of a frozen stage as they are, also by force.
+
+    Raises:
+        UserError: a stage is frozen.
+    """
+    for name, stage in read_pipeline(revision).stages.items():
+        if stage.frozen:
+            raise UserError(
+                f"{PIPELINE}: stages.{name}.frozen: nothing computes the results of this stage;"
+                f" remove the line, or run `dvc unfreeze {name}`"
+            )
+
+
+def remove_results(copy: Path, outputs: Iterable[str]) -> None:
+    """Remove the lock and the outputs that git holds, so that none is taken for one of this run."""
+    git("--literal-pathspecs", "rm", "-r", "--quiet", "--ignore-unmatch", "--", LOCK, *outputs,
+        folder=copy)  # fmt: skip
 
 
 def repro(copy: Path) -> None:
@@ -111,6 +144,20 @@ def compare(
                     yield Row(f"  {name}", before.get(name, ABSENT), after.get(name, ABSENT))
 
 
+def describe_changes(revision: Revision, copy: Path) -> list[str]:
+    """A line for each value that a commit of this run would change."""
+    git("add", "--all", folder=copy)
+    listed = git("diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD", folder=copy)
+    names = listed.decode().split("\0")[:-1]
+    committed = find(revision, names)
+    computed = {name: (copy / name).read_bytes() for name in names if (copy / name).is_file()}
+    return [
+        line
+        for name in names
+        for line in differences.describe(name, committed.get(name), computed.get(name))
+    ]
+
+
 def list_folder(cache: Path, digest: str) -> dict[str, str]:
     """Name and MD5 of each file in the folder with this digest; empty if the cache lacks it."""
     listing = cache / digest[:2] / digest[2:]
@@ -134,11 +181,21 @@ def table(rows: Sequence[Row]) -> str:
     return columns(cells, "<<<<")
 
 
-def verdict(different: int, n: int) -> str:
+def verdict(different: int, n: int, changes: Sequence[str]) -> str:
     """The outcome in one line."""
     if different:
         return f"{different} of {n} artifacts differ: dvc.lock is not what this machine computes"
+    if changes:
+        return f"All {n} artifacts are the same, but the commit says something else of the run"
     return f"All {n} artifacts are the same"
+
+
+def report(outcome: str, changes: Sequence[str]) -> str:
+    """The outcome in Markdown."""
+    if not changes:
+        return f"Computed again from nothing: {outcome}.\n"
+    lines = [f"- {code(change)}" for change in changes]
+    return "\n".join([f"**Not what the code computes.** {outcome}.", "", *lines, ""])
 
 
 def conditions() -> str:

@@ -54,7 +54,7 @@ def test_everything_is_committed_and_has_its_new_names(adapted: Project) -> None
     assert adapted("git", "status", "--short") == "?? small_digits/\n"
     assert "up to date" in adapted("dvc", "status")
     content = YAML(typ="safe", pure=True).load(adapted.folder / "dvc.yaml")
-    assert list(content["artifacts"]) == ["small-digits"]
+    assert list(content["artifacts"]) == ["small-images", "small-digits", "checkpoints"]
 
 
 @pytest.mark.skipif(not browser.CHROMIUM, reason=browser.MISSING)

@@ -8,6 +8,7 @@ from ruamel.yaml import YAML
 from benchmarks import recipes
 from tests.support import posix
 from tests.support.project import Project, make_command
+from tests.support.runner import digests
 
 pytestmark = posix.only  # make and its shell
 
@@ -28,13 +29,6 @@ def test_a_recipe_is_an_experiment_with_the_overrides_that_the_benchmarks_read(
     project.make(recipe)  # replaces the experiment
 
 
-@pytest.mark.parametrize("recipe", ["sprint", "tuned"])
-def test_a_recipe_shows_the_command_that_make_runs(recipe: str, project: Project) -> None:
-    command = project(*make_command("--dry-run", recipe)).splitlines()[-1]
-    assert command.startswith(f"dvc exp run --temp -n {recipe} ")
-    assert f"#     {command}\n" in (project.folder / "recipes" / recipe).read_text()
-
-
 def test_clean_and_rerun_start_from_nothing(project: Project) -> None:
     for name in (".venv", ".ruff_cache", "stages/__pycache__"):
         (project.folder / name).mkdir(exist_ok=True)
@@ -44,6 +38,26 @@ def test_clean_and_rerun_start_from_nothing(project: Project) -> None:
     stages = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
     assert stages == ["download", "train", "evaluate", "plot"]
     assert project("git", "status", "--short") == ""
+
+
+@pytest.mark.parametrize("target", ["repro", "rerun"])
+def test_a_mistake_in_params_yaml_costs_nothing(project: Project, target: str) -> None:
+    project.set_param("train", "lr", -1)
+    project.set_param("plot", "dpi", 10)
+    before = results(project)
+    process = project.run(*make_command(target))
+    assert process.returncode != 0
+    for mistake in ("train.lr: must be greater than 0", "plot.dpi: must be greater than or equal"):
+        assert f"params.yaml: {mistake}" in process.stdout
+    assert results(project) == before
+
+
+def results(project: Project) -> dict[str, str]:
+    """The digests of all that the stages have written."""
+    parts = ("data/", "models/", "metrics/", "dvc.lock")
+    return {
+        name: digest for name, digest in digests(project.folder).items() if name.startswith(parts)
+    }
 
 
 def test_help_lists_every_target_for_people(project: Project) -> None:

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import browser
 from tests.support.project import Project
+from tests.support.runner import DVC, digests
 
 
 def test_everything_the_pipeline_writes_is_committed_or_cached(reproduced: Project) -> None:
@@ -82,6 +84,24 @@ def test_plots_show_has_the_curves_the_confusions_and_the_pictures(project: Proj
     }
 
 
+@pytest.mark.skipif(not browser.CHROMIUM, reason=browser.MISSING)
+def test_without_a_network_the_page_of_plots_says_why_the_charts_are_missing(
+    project: Project,
+) -> None:
+    project("dvc", "plots", "show", "--out", "page")
+    path = project.folder / "page/index.html"
+    with (
+        browser.chromium() as chromium,
+        browser.opened(chromium, path, complaints=True) as page,
+    ):
+        assert page.locator("#offline").inner_text().startswith("The charts are missing: they need")
+        assert page.locator("img").count() == 6
+        vega = "globalThis.vegaEmbed = () => {}"
+        page.route("https://cdn.jsdelivr.net/**", lambda route: route.fulfill(body=vega))
+        page.reload()
+        assert not page.locator("#offline").is_visible()
+
+
 def test_plots_diff_finds_the_pictures_of_both_revisions(project: Project) -> None:
     project.set_param("train", "lr", 0.001)
     project.repro()
@@ -91,8 +111,18 @@ def test_plots_diff_finds_the_pictures_of_both_revisions(project: Project) -> No
     assert "confusion" in (project.folder / "page" / "index.html").read_text()
 
 
-def test_dvc_finds_the_model_by_its_name(project: Project) -> None:
-    project("gto", "register", "digit-classifier", "--version", "v1.0.0")
-    project("dvc", "artifacts", "get", ".", "digit-classifier", "--rev", "v1.0.0", "--out", "got")
-    model = project.folder / "models" / "model.safetensors"
-    assert (project.folder / "got").read_bytes() == model.read_bytes()
+@pytest.mark.parametrize("name", DVC["artifacts"])
+def test_dvc_finds_each_artifact_by_its_name_from_another_folder(
+    project: Project, tmp_path: Path, name: str
+) -> None:
+    project("gto", "register", name, "--version", "v1.0.0")
+    project("git", "clone", "--quiet", ".", "../clone")
+    clone = Project(tmp_path / "clone")
+    url = str(project.folder)
+    clone("dvc", "artifacts", "get", url, name, "--rev", "v1.0.0", "--out", "../got")
+    got, path = tmp_path / "got", project.folder / DVC["artifacts"][name]["path"]
+    if path.is_file():
+        assert got.read_bytes() == path.read_bytes()
+    else:
+        assert len(digests(got)) > 1
+        assert digests(got) == digests(path)

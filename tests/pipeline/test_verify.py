@@ -112,6 +112,24 @@ def test_an_earlier_run_of_the_same_code_does_not_answer_for_this_one(
     assert digests(project.folder / ".dvc/cache") == cache
 
 
+def test_a_committed_result_does_not_stand_for_one_that_is_not_computed(project: Project) -> None:
+    replace(
+        project.folder / "stages/evaluate.py",
+        "    files.write(args.metrics, files.canonical_json(metrics))\n",
+        "",
+    )
+    metrics = "      - metrics/metrics.json:\n"
+    replace(project.folder / "dvc.yaml", metrics, f"{metrics}          persist: true\n")
+    project("dvc", "commit", "--force")
+    project("git", "commit", "--quiet", "--all", "--message=nothing writes the metrics")
+    project("dvc", "repro", "--force")  # is content with the committed file
+    assert project("git", "status", "--short") == ""
+    process = project.run(*VERIFY)
+    assert process.returncode == 1
+    assert "failed to reproduce 'evaluate'" in process.stdout
+    assert "metrics/metrics.json" in process.stdout.split("failed to reproduce 'evaluate'")[1]
+
+
 def test_a_pipeline_that_fails_shows_why(project: Project) -> None:
     project.set_param("train", "lr", -1)
     project("git", "commit", "--quiet", "--all", "--message=bad")

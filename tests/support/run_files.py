@@ -4,8 +4,12 @@ import json
 import subprocess
 from pathlib import Path
 
+import numpy as np
 from ruamel.yaml import YAML
 
+from stages.common import mnist, tables
+from stages.common.files import sha256
+from stages.common.tables import EpochScores
 from tests.support.runner import ROOT
 from tools.pipeline import md5
 
@@ -18,10 +22,18 @@ def write_run(
     """What `dvc repro` would leave, with the evidence in the folder `metrics`."""
     rows = [f"{index},3,{digit},0.9" for index, digit in enumerate(predicted)]
     accuracy = predicted.count(3) / len(predicted)
-    params = {"train": {"lr": lr, "seed": seed}}
+    scores = {"accuracy": accuracy, "loss": 5}
+    labels = sha256(mnist.encode_idx(np.array(RIGHT, np.uint8)))
+    params = {
+        "download": {"sha256": {"t10k-labels-idx1-ubyte": labels}},
+        "train": {"lr": lr, "seed": seed, "epochs": 1},
+    }
     files = {
         f"{metrics}/predictions.csv": "\n".join(["index,label,predicted,confidence", *rows, ""]),
-        f"{metrics}/metrics.json": json.dumps({"test": {"accuracy": accuracy, "loss": 0.5}}),
+        f"{metrics}/metrics.json": json.dumps({"test": scores, "per_digit": {"3": accuracy}}),
+        f"{metrics}/epochs.csv": tables.encode(
+            EpochScores, [(1, 5, accuracy, None, None)]
+        ).decode(),
         "requirements.txt": "# all\nscipy==1.17.1  # exact\ntorch>=2.13,<2.14\n",
         "stages/train.py": "print(1)\n",
         "dvc.yaml": (ROOT / "dvc.yaml")
@@ -36,9 +48,9 @@ def write_run(
     yaml.dump(params, folder / "params.yaml")
     stage = {
         "cmd": "python -m stages.train",
-        "deps": [entries[3]],
+        "deps": [entries[4]],
         "params": {"params.yaml": params},
-        "outs": [{"path": "data/MNIST/raw", "md5": "d0.dir"}, *entries[:2]],
+        "outs": [{"path": "data/MNIST/raw", "md5": "d0.dir"}, *entries[:3]],
     }
     yaml.dump({"schema": "2.0", "stages": {"train": stage}}, folder / "dvc.lock")
 

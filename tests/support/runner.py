@@ -11,25 +11,12 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from stages.common import params
 from stages.common.files import sha256
-from stages.download import DownloadParams
-from stages.evaluate import EvaluateParams
-from stages.model.network import NetworkConfig
-from stages.plot import PlotParams
-from stages.train import TrainParams
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "stages").rglob("*.py"))
 DVC: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
 STAGES: dict[str, Any] = DVC["stages"]
-GROUPS: dict[str, type[params.Params]] = {
-    "download": DownloadParams,
-    "model": NetworkConfig,
-    "train": TrainParams,
-    "evaluate": EvaluateParams,
-    "plot": PlotParams,
-}
 DATA = "data/MNIST/raw"
 
 

@@ -9,7 +9,8 @@ from benchmarks.processes import Run
 from stages.common import params
 from stages.common.errors import UserError
 from stages.model.network import Network, NetworkConfig
-from tests.support.runner import GROUPS, ROOT, STAGES, digests, python
+from tests.support.runner import ROOT, STAGES, digests, python
+from tools.validate import GROUPS
 
 DEFAULT = params.load(ROOT / "params.yaml", "model", NetworkConfig)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from stages.common.errors import UserError
-from stages.common.tables import Prediction, count_confusions
+from stages.common.tables import EpochScores, Prediction, count_confusions
 from tests.support.runner import ROOT
 from tools.compare import report
 from tools.compare.comparison import Change, Confusion, compare, top_confusions
@@ -39,6 +39,7 @@ def evidence(predicted: list[int], name: str = "base", **changed: Any) -> Eviden
         "params": {"train.lr": 0.001, "train.seed": 42},
         "metrics": {"per_digit.0": accuracy, "test.accuracy": accuracy, "test.loss": 0.5},
         "predictions": pd.DataFrame([Prediction(i, *pair, confidence) for i, pair in pairs]),
+        "epochs": pd.DataFrame([EpochScores(1, 0.5, accuracy, None, None)]),
         "digests": {"data/MNIST/raw": "d0d0d0d0d0", "models/model.safetensors": "e1e1e1e1e1"},
         "code": {"stages/train.py": "f2f2"},
         "recipe": recipe(),

@@ -37,8 +37,8 @@ def test_the_workspace_and_the_commit_hold_the_same() -> None:
     assert committed.predictions.values.tolist()[9] == [9, 3, 8, 0.9]
     for name in ("params", "metrics", "digests", "code", "requirements", "stale"):
         assert getattr(committed, name) == getattr(present, name)
-    assert present.params == {"train.lr": 0.001, "train.seed": 0}
-    assert present.metrics == {"test.accuracy": 0.9, "test.loss": 0.5}
+    assert present.params["train.lr"] == 0.001
+    assert present.metrics == {"per_digit.3": 0.9, "test.accuracy": 0.9, "test.loss": 5}
     assert present.requirements == {"scipy": "==1.17.1", "torch": ">=2.13,<2.14"}
     assert present.stale == []
 
@@ -47,7 +47,7 @@ def test_the_workspace_and_the_commit_hold_the_same() -> None:
 def test_all_that_is_missing_is_named_at_once() -> None:
     git("rm", "--quiet", "-r", "metrics", "dvc.lock")
     commit()
-    files = r"dvc\.lock, metrics/metrics\.json, metrics/predictions\.csv"
+    files = r"dvc\.lock, metrics/metrics\.json, metrics/predictions\.csv, metrics/epochs\.csv"
     with pytest.raises(UserError, match=rf"^main \(\w+\) lacks {files}; make"):
         compare("main")
 
@@ -123,6 +123,34 @@ def test_a_regression_fails_where_it_is_asked_to(
     write_run(Path(), 0.001, 0, [3] * 4 + [8] * 6)
     compare("main", "--fail-on-regression")  # five flips
     assert b"No evidence that these networks" in capfdbinary.readouterr().out
+
+
+@in_repository
+def test_files_that_contradict_each_other_fail_the_command(
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
+    compare("main")
+    assert b"\n\nThe files of each revision agree with each other: " in capfdbinary.readouterr().out
+    metrics = Path("metrics/metrics.json")
+    metrics.write_text(metrics.read_text().replace('"accuracy": 0.9', '"accuracy": 0.9999'))
+    with pytest.raises(SystemExit, match="1"):
+        compare("main")
+    line = (
+        "metrics/metrics.json: test.accuracy is 0.9999, but metrics/predictions.csv gives 0.9"
+        " (9 of 10)"
+    )
+    output = capfdbinary.readouterr().out.decode()
+    assert output.startswith("**Do not believe what follows: the files of `workspace` contradict")
+    assert f"\n- `{line}`\n" in output
+    assert "agree with each other" not in output
+    with pytest.raises(SystemExit, match="1"):
+        compare("main", "--json")
+    found = json.loads(capfdbinary.readouterr().out)["contradictions"]
+    assert {name.partition(" ")[0]: len(lines) for name, lines in found.items()} == {
+        "main": 0,
+        "workspace": 2,  # and the last epoch
+    }
+    assert found["workspace"][0] == line
 
 
 @in_repository

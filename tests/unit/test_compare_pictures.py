@@ -1,10 +1,9 @@
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 
 from stages.common.tables import Prediction
 from stages.plot import encode_png
-from tests.support import tiny
+from tests.support import grids, tiny
 from tools.compare import pictures
 
 IMAGES, _ = tiny.digits(4, seed=3)
@@ -19,26 +18,18 @@ BASE = predictions([7, 1, 7, 2], [0.5, 0.6, 0.7, 0.8])
 HEAD = predictions([1, 7, 3, 2], [0.6, 0.9, 0.9, 0.8])
 
 
-def titles(figure: Figure) -> list[str]:
-    return [axes.get_title(loc="center") for axes in figure.axes if axes.images]
-
-
-def shown(figure: Figure) -> list[object]:
-    return [axes.images[0].get_array() for axes in figure.axes if axes.images]
-
-
 def test_what_broke_is_shown_by_the_confidence_of_the_side_that_is_wrong() -> None:
     broken = np.array([True, False, True, False])
     figure = pictures.digits(IMAGES, BASE, HEAD, broken, "head")
     assert figure.get_suptitle() == "2 of 4 test images broken (base → head)"
-    assert titles(figure) == ["true 7\n7 → 3", "true 7\n7 → 1"]
-    np.testing.assert_array_equal(shown(figure), IMAGES[[2, 0]])
+    assert grids.titles(figure) == ["true 7\n7 → 3", "true 7\n7 → 1"]
+    np.testing.assert_array_equal(grids.images(figure), IMAGES[[2, 0]])
 
 
 def test_what_was_fixed_is_shown_likewise() -> None:
     figure = pictures.digits(IMAGES, BASE, HEAD, np.array([False, True, False, False]), "base")
     assert figure.get_suptitle() == "1 of 4 test images fixed (base → head)"
-    assert titles(figure) == ["true 7\n1 → 7"]
+    assert grids.titles(figure) == ["true 7\n1 → 7"]
 
 
 def test_of_many_only_the_surest_mistakes_are_shown() -> None:
@@ -49,7 +40,7 @@ def test_of_many_only_the_surest_mistakes_are_shown() -> None:
     assert figure.get_suptitle().endswith(
         "broken (base → head), here the 50 of which head was surest"
     )
-    np.testing.assert_array_equal(shown(figure)[0], images[-1])
+    np.testing.assert_array_equal(grids.images(figure)[0], images[-1])
 
 
 def test_nothing_broken_can_be_drawn() -> None:

@@ -8,7 +8,8 @@ from ruamel.yaml import YAML
 
 from stages.common import params
 from stages.evaluate import HeldOutParams
-from tests.support.runner import DVC, GROUPS, ROOT, STAGES, imported
+from tests.support.runner import DVC, ROOT, STAGES, imported
+from tools.validate import GROUPS
 
 CLASSES: dict[str, type[params.Params]] = {**GROUPS, "train.validation_size": HeldOutParams}
 

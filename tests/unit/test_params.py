@@ -7,7 +7,7 @@ from stages.common import params
 from stages.common.errors import UserError
 from stages.train import TrainParams
 from tests.support import runner
-from tests.support.runner import GROUPS
+from tools.validate import GROUPS
 
 REAL = (runner.ROOT / "params.yaml").read_text(encoding="utf-8")
 
@@ -211,3 +211,23 @@ def test_a_stage_ends_with_that_line_before_it_writes_anything(
     assert process.returncode == 1
     assert process.stderr == f"params.yaml: {stage}.{message}\n"
     assert runner.digests(workspace) == before
+
+
+def check(folder: Path) -> str:
+    """What `python -m tools.validate` says there."""
+    process = runner.python("-m", "tools.validate", folder=folder)
+    assert process.returncode == (1 if process.stderr else 0)
+    assert process.stdout == ""
+    return process.stderr
+
+
+def test_the_whole_file_is_checked_at_once(workspace: Path) -> None:
+    assert check(workspace) == ""
+    runner.write_params(workspace, plot={"dpi": 10}, train={"lr": -1, "wings": 3})
+    assert [line[: len("params.yaml: train.wings")] for line in check(workspace).splitlines()] == [
+        "params.yaml: train.lr: m",
+        "params.yaml: train.wings",
+        "params.yaml: plot.dpi: m",
+    ]
+    (workspace / "params.yaml").write_text("train: [1")
+    assert check(workspace).count("not valid YAML") == 1

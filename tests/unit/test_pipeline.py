@@ -81,7 +81,7 @@ def test_a_damaged_dvc_yaml_is_one_line() -> None:
 def test_the_lock_holds_the_digests_of_outputs_and_of_code() -> None:
     lock = Lock.parse(Path("dvc.lock").read_bytes())
     assert list(lock.outputs) == [
-        "data/MNIST/raw", "metrics/predictions.csv", "metrics/metrics.json",
+        "data/MNIST/raw", "metrics/predictions.csv", "metrics/metrics.json", "metrics/epochs.csv",
     ]  # fmt: skip
     # printf 'print(1)\n' | md5sum
     assert lock.code == {"stages/train.py": "dee5c46989f5ec092311188f4fe829c3"}

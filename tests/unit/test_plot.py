@@ -13,7 +13,7 @@ from PIL import Image
 from stages import plot
 from stages.common import mnist
 from stages.common.errors import UserError
-from tests.support import runner, tiny
+from tests.support import grids, runner, tiny
 
 NAMES = [
     "confusion_matrix", "mistakes", "per_digit_accuracy", "predictions", "samples",
@@ -99,12 +99,7 @@ def test_the_most_confident_mistakes_come_first_and_ties_in_the_order_of_the_ima
         "9 taken for 1\n80.0% sure",
         "The 2 most confident of 3 mistakes in 6",
     ]
-    (axes,) = figure.axes
-    picture = np.asarray(axes.images[0].get_array())
-    for text, image in zip(axes.texts, IMAGES[[4, 5]], strict=True):
-        middle, bottom = text.get_position()
-        x, y = int(middle) - 14, int(bottom) + 1
-        np.testing.assert_array_equal(picture[y : y + 28, x : x + 28], image)
+    np.testing.assert_array_equal(grids.images(figure), IMAGES[[4, 5]])
 
 
 def test_the_first_predictions_show_both_labels() -> None:

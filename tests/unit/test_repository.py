@@ -79,7 +79,7 @@ def test_a_project_may_be_a_folder_of_a_repository(
     write_run(folder, 0.5, 0, RIGHT)
     commit()
     monkeypatch.chdir(folder)
-    assert read_params("main") == {"train": {"lr": 0.5, "seed": 0}}
+    assert read_params("main")["train"] == {"lr": 0.5, "seed": 0, "epochs": 1}
 
 
 def read_params(name: str) -> dict[str, object]:

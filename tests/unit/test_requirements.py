@@ -1,4 +1,3 @@
-import re
 import sys
 from collections.abc import Iterable
 from importlib import metadata
@@ -9,22 +8,9 @@ from packaging.utils import canonicalize_name
 
 import stages
 from tests.support import runner
+from tests.support.requirements import OF_CUDA, for_this_system, listed
 
 RANGES = {"torch", "torchvision"}  # so that their CPU-only and their CUDA builds both fit
-# PyTorch's CUDA build pins these itself. Its CPU build does not need them.
-OF_CUDA = re.compile("nvidia-|cuda-|triton")
-
-
-def listed(name: str) -> dict[str, Requirement]:
-    """The lines of a requirements file, and of the one that it includes."""
-    requirements: dict[str, Requirement] = {}
-    for line in (runner.ROOT / name).read_text(encoding="utf-8").splitlines():
-        if line.startswith("-r "):
-            requirements |= listed(line.removeprefix("-r "))
-        elif line and not line.startswith("#"):
-            requirement = Requirement(line)
-            requirements[canonicalize_name(requirement.name)] = requirement
-    return requirements
 
 
 def needed(roots: Iterable[Requirement]) -> set[str]:
@@ -53,13 +39,13 @@ each_installed = pytest.mark.parametrize(
 
 @each_installed
 def test_all_that_is_needed_is_listed(name: str) -> None:
-    requirements = listed(name)
+    requirements = for_this_system(name)
     assert needed(requirements.values()) - requirements.keys() == set()
 
 
 @each_installed
 def test_what_is_installed_is_what_is_listed(name: str) -> None:
-    for package, requirement in listed(name).items():
+    for package, requirement in for_this_system(name).items():
         installed = metadata.version(package)
         if package in RANGES:
             assert installed in requirement.specifier

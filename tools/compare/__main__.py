@@ -5,6 +5,7 @@
 
 A revision is whatever git takes for one, the name of an experiment, or `workspace`. Its files are
 read from git, so neither DVC's cache nor a remote is needed; only the pictures need MNIST.
+Exits with 1 if the files of a revision contradict each other.
 """
 
 import sys
@@ -17,6 +18,7 @@ from stages.common import files
 from stages.common.errors import run
 from tools.compare import evidence, report, seeds_file
 from tools.compare.comparison import Comparison, compare
+from tools.compare.consistency import agreement, contradictions, warnings
 from tools.compare.groups import SeedComparison, compare_seeds
 from tools.compare.seeds_file import SEEDS, Recipes, compare_recipes
 from tools.markdown import code
@@ -32,19 +34,25 @@ def main() -> None:
     pictures = []
     if args.seeds:
         groups = [[load(name) for name in names.split(",")] for names in (args.base, args.head)]
+        sides = [run for group in groups for run in group]
         comparison = compare_seeds(*groups)
     else:
-        base, head = load(args.base), load(args.head)
+        base, head = sides = [load(args.base), load(args.head)]
         comparison = compare(base, head)
         recipes = compare_recipes(base, head, seeds_file.load(head.revision))
         pictures = [draw(args.images, base, head)] if args.images else []
+    conflicts = {str(side.revision): contradictions(side) for side in sides}
     if args.json:
-        output = files.canonical_json(as_data(comparison, recipes))
+        data = as_data(comparison, recipes) | {"contradictions": conflicts}
+        output = files.canonical_json(data)
     else:
-        output = ("\n\n".join([report.markdown(comparison, recipes), *pictures]) + "\n").encode()
+        parts = [*warnings(conflicts), report.markdown(comparison, recipes), *agreement(conflicts)]
+        output = ("\n\n".join([*parts, *pictures]) + "\n").encode()
     sys.stdout.buffer.write(output)  # UTF-8 whatever the locale
     if args.fail_on_regression:
         fail_on_regression((recipes and recipes.seeds) or comparison)
+    if any(conflicts.values()):
+        sys.exit(1)
 
 
 def as_data(comparison: Comparison | SeedComparison, recipes: Recipes | None) -> dict[str, Any]:

@@ -10,8 +10,9 @@ import pandas as pd
 from pydantic import FiniteFloat, TypeAdapter
 
 from stages.common import tables
-from stages.common.tables import Prediction
+from stages.common.tables import EpochScores, Prediction
 from tools.pipeline import (
+    EPOCHS,
     LOCK,
     METRICS,
     MODEL,
@@ -19,12 +20,13 @@ from tools.pipeline import (
     Lock,
     Output,
     Pipeline,
+    flatten,
     md5,
     read_pipeline,
 )
 from tools.repository import PARAMS, REQUIREMENTS, Revision, find, parse, parse_yaml, read
 
-ACCURACY, PER_DIGIT = "test.accuracy", "per_digit."  # in metrics.json
+ACCURACY, LOSS, PER_DIGIT = "test.accuracy", "test.loss", "per_digit."  # in metrics.json
 SEED = "train.seed"  # in params.yaml
 DECIDING = (MODEL.stage, METRICS.stage)  # no other stage changes a number, with the same data
 
@@ -51,6 +53,7 @@ class Evidence:
     params: dict[str, Any]  # `train.lr`: 0.001; those of the run, as dvc.lock has them
     metrics: dict[str, float]  # `test.loss`: 0.06
     predictions: pd.DataFrame  # the columns of Prediction; a row a test image
+    epochs: pd.DataFrame  # the columns of EpochScores; a row an epoch
     digests: dict[str, str]  # of what the stages wrote, by path
     code: dict[str, str]  # digest of each source file that ran, and the command of each stage
     recipe: Recipe
@@ -69,14 +72,14 @@ def load(revision: Revision) -> Evidence:
         UserError: a file is missing or is not what it should be.
     """
     dvc = read_pipeline(revision)
-    metrics, predictions = dvc.path(METRICS), dvc.path(PREDICTIONS)
-    files = read(revision, [LOCK, PARAMS, REQUIREMENTS, metrics, predictions])
+    evidence = metrics, predictions, epochs = [*map(dvc.path, (METRICS, PREDICTIONS, EPOCHS))]
+    files = read(revision, [LOCK, PARAMS, REQUIREMENTS, *evidence])
     lock = parse(revision, files, LOCK, Lock.parse)
     ran: dict[str, Any] = {}
     for stage in lock.stages.values():
         ran |= flatten(stage.params.get(PARAMS, {}))
     commands = {f"command of the stage {name}": stage.cmd for name, stage in lock.stages.items()}
-    recorded = lock.code | {path: lock.outputs.get(path) for path in (metrics, predictions)}
+    recorded = lock.code | {path: lock.outputs.get(path) for path in evidence}
     present = find(revision, list(recorded))
     return Evidence(
         revision=revision,
@@ -84,6 +87,7 @@ def load(revision: Revision) -> Evidence:
         params=ran,
         metrics=parse(revision, files, metrics, parse_metrics),
         predictions=parse(revision, files, predictions, partial(tables.decode, Prediction)),
+        epochs=parse(revision, files, epochs, partial(tables.decode, EpochScores)),
         digests=lock.outputs,
         code=lock.code | commands,
         recipe=recipe_of(lock),
@@ -123,15 +127,6 @@ def recipe_differences(first: Recipe, second: Recipe) -> list[str]:
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """The names whose values are not the same in both, in the order of `first`."""
     return [name for name in {**first, **second} if first.get(name) != second.get(name)]
-
-
-def flatten(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"train": {"lr": 0.1}}` as `{"train.lr": 0.1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in groups.items():
-        inner = isinstance(value, dict)
-        flat |= flatten(value, f"{prefix}{key}.") if inner else {prefix + key: value}
-    return flat
 
 
 def parse_params(content: bytes) -> dict[str, Any]:

@@ -1,0 +1,182 @@
+"""Make a Python environment and install what the project needs; `make` starts this script too.
+
+    python3 install.py [VENV [REQUIREMENTS]]    # by default: .venv requirements.txt
+
+Nothing has to be installed before. After a stop, the same command goes on.
+
+For Linux there are two builds of PyTorch. pip finds the CUDA build, which is gigabytes large. The
+CPU build is on an index of PyTorch's own. This script adds that index to those that pip uses if
+the machine has no NVIDIA GPU and the index answers. Two environment variables change that:
+
+    TORCH=cpu, TORCH=cuda    install this build
+    TORCH_INDEX=URL          another address of the CPU build, as that of a mirror
+"""
+
+import argparse
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from http.client import HTTPException
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+OLDEST, NEWEST = (3, 11), (3, 14)  # the versions of Python that the pinned packages have wheels for
+CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # from "Get started" on pytorch.org
+PATIENCE = 2.5  # seconds for the index to answer
+SOURCES = (  # pip's settings of where packages come from, and of how to get there
+    "index-url", "extra-index-url", "no-index", "find-links", "constraint",
+    "proxy", "cert", "client-cert", "trusted-host",
+)  # fmt: skip
+
+if not OLDEST <= sys.version_info[:2] <= NEWEST:  # before anything that an older one cannot run
+    sys.exit(
+        f"{sys.executable} is Python {sys.version.split()[0]}, and the packages are for "
+        f"{OLDEST[0]}.{OLDEST[1]} to {NEWEST[0]}.{NEWEST[1]}. "
+        "Name one of those: make PYTHON=python3.12 repro"
+    )
+
+
+def main() -> None:
+    """Make the environment if it is not there, choose the build, install."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C ends this script without a traceback
+    parser = argparse.ArgumentParser(description="Make an environment, and install into it.")
+    parser.add_argument("venv", nargs="?", default=".venv", type=Path)
+    parser.add_argument("requirements", nargs="?", default="requirements.txt")
+    args = parser.parse_args()
+    wish = os.environ.get("TORCH", "")
+    index = (os.environ.get("TORCH_INDEX") or CPU_INDEX).rstrip("/")
+    if wish not in ("", "cpu", "cuda"):
+        sys.exit(f"TORCH is {wish!r}. It may be cpu, cuda, or empty")
+
+    python = make_environment(args.venv)
+    cpu, reason = choose(wish, index)
+    uv = find_uv(python, index)
+    name, build = "uv" if uv else "pip", "PyTorch's CPU build" if cpu else "PyTorch as it is found"
+    line = f"Installing {args.requirements} into {args.venv} with {name}, and {build}: {reason}"
+    print(line, flush=True)
+    command = uv_command(uv, python, cpu) if uv else pip_command(python, index if cpu else "")
+    quiet = [] if sys.stdout.isatty() else ["--quiet"]  # a log gets the line above, and errors
+    run(*command, *quiet, "-r", args.requirements)
+
+    found = installed_build(args.venv)
+    if wish and found not in ("", wish):
+        sys.exit(
+            f"{args.venv} has the {found} build of PyTorch, and TORCH={wish} asks for the other. "
+            f"To install anew: make clean TORCH={wish} repro"
+        )
+
+
+def make_environment(venv: Path) -> Path:
+    """Make an environment with pip, if it is not there whole; the path of its Python."""
+    for metadata in unfinished(venv):
+        shutil.rmtree(metadata)  # so the package is installed again, over its other files
+    if not packages(venv, "pip"):
+        run(sys.executable, "-m", "venv", str(venv))  # which installs pip last
+    return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
+def packages(venv: Path, name: str = "*") -> list[Path]:
+    """The folders NAME-VERSION.dist-info, by which pip and uv know what is installed."""
+    site = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
+    return list(venv.glob(f"{site}/{name}-*.dist-info"))
+
+
+def unfinished(venv: Path) -> list[Path]:
+    """The packages whose installation was killed. Both pip and uv write INSTALLER at the end: after
+    the metadata, and after the package's commands."""
+    return [package for package in packages(venv) if not (package / "INSTALLER").exists()]
+
+
+def installed_build(venv: Path) -> str:
+    """Which build of PyTorch is installed: cpu, cuda, or none."""
+    return next(("cpu" if "+cpu" in path.name else "cuda" for path in packages(venv, "torch")), "")
+
+
+def choose(wish: str, index: str) -> tuple[bool, str]:
+    """Whether to take the CPU build from its index, and why. Exits if it must and cannot."""
+    if sys.platform != "linux":
+        if wish == "cuda":
+            sys.exit('TORCH=cuda is for Linux. For Windows see "Get started" on pytorch.org')
+        return False, "it has one build for this system"
+    if wish == "cuda":
+        return False, "TORCH=cuda"
+    if not wish and has_gpu():
+        return False, "this machine has an NVIDIA GPU"
+    problem = ask(index)
+    if wish and problem:
+        sys.exit(f"TORCH=cpu: {problem}. Without TORCH, pip takes the build that it finds")
+    if problem:
+        return False, problem
+    return True, "TORCH=cpu" if wish else "no NVIDIA GPU was found"
+
+
+def has_gpu() -> bool:
+    """Whether the NVIDIA driver lists a GPU."""
+    command = ["nvidia-smi", "-L"]
+    try:
+        process = subprocess.run(command, capture_output=True, timeout=10, check=False)
+    except FileNotFoundError:
+        return False
+    except subprocess.TimeoutExpired:  # there is a driver, and it is busy
+        return True
+    return process.stdout.startswith(b"GPU ")
+
+
+def ask(index: str) -> str:
+    """What is wrong with an index of packages; nothing if it answers within PATIENCE.
+
+    A thread asks, and is left alone after that time: no timeout ends the look-up of a name, or the
+    reading from a server that sends a byte now and then."""
+    answers: queue.Queue[str] = queue.Queue()
+
+    def request() -> None:
+        try:
+            with urlopen(f"{index}/torch/", timeout=PATIENCE):  # noqa: S310 - the user's own address
+                answers.put("")
+        except (OSError, ValueError, HTTPException) as error:
+            answers.put(str(getattr(error, "reason", error)))
+
+    threading.Thread(target=request, daemon=True).start()
+    try:
+        problem = answers.get(timeout=PATIENCE)
+    except queue.Empty:
+        problem = f"no answer in {PATIENCE} s"
+    return problem and f"{urlsplit(index).hostname} cannot be reached ({problem})"
+
+
+def find_uv(python: Path, index: str) -> str | None:
+    """The path of uv, if it can do what pip would do. It has the address of PyTorch's index built
+    in, and does not read pip's settings of where packages come from."""
+    command = [str(python), "-m", "pip", "config", "list"]
+    settings = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
+    if index != CPU_INDEX or any(f".{name}=" in settings for name in SOURCES):
+        return None
+    return shutil.which("uv")
+
+
+def uv_command(uv: str, python: Path, cpu: bool) -> list[str]:
+    """How to install with uv."""
+    command = [uv, "pip", "install", "--python", str(python)]
+    return [*command, "--torch-backend", "cpu"] if cpu else command
+
+
+def pip_command(python: Path, extra_index: str) -> list[str]:
+    """How to install with pip, which adds this index to those of its settings."""
+    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
+    return [*command, "--extra-index-url", extra_index] if extra_index else command
+
+
+def run(*command: str) -> None:
+    """Run a command. Exit if it fails, after what it has said itself."""
+    status = subprocess.run(command, check=False).returncode
+    if status:
+        sys.exit(f"Status {status} of: {' '.join(command)}\nThe next `make` goes on from here")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""The requirements files, read."""
+
+import re
+
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from tests.support.runner import ROOT
+
+# PyTorch's CUDA build pins these itself. Its CPU build does not need them.
+OF_CUDA = re.compile("nvidia-|cuda-|triton")
+
+
+def listed(name: str) -> dict[str, Requirement]:
+    """The lines of a requirements file, and of the one that it includes, by the package's name."""
+    requirements: dict[str, Requirement] = {}
+    for line in (ROOT / name).read_text(encoding="utf-8").splitlines():
+        if line.startswith("-r "):
+            requirements |= listed(line.removeprefix("-r "))
+        elif line and not line.startswith("#"):
+            requirement = Requirement(line)
+            requirements[canonicalize_name(requirement.name)] = requirement
+    return requirements
+
+
+def for_this_system(name: str) -> dict[str, Requirement]:
+    """Those of them that pip does not leave out here."""
+    return {
+        package: requirement
+        for package, requirement in listed(name).items()
+        if not requirement.marker or requirement.marker.evaluate()
+    }
