@@ -5,29 +5,44 @@
 Reads the repository; writes nothing into it. The whole pipeline runs in a scratch copy of the
 commit, and the digest of each output is compared with the committed one. Prints a row for each
 output, then the CPU and PyTorch. Exits with 0 if all digests are the same, with 1 otherwise.
+
+dvc.lock is of x86-64. On another architecture the digests are those of dvc.ARCHITECTURE.json, if
+the commit has one. That file says with which parameters they were computed, and how.
 """
 
 import json
 import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 import torch
+from ruamel.yaml import YAML
 
 from stages.common.errors import UserError, run
+from stages.common.params import Params
 from stages.model import numerics
 from tools import machine
 from tools.pipeline import DATA, LOCK, Lock, locate, run_python
-from tools.repository import git, git_text, resolve
+from tools.repository import PARAMS, git, git_text, resolve
 from tools.terminal import columns
 
 CACHE = ".dvc/cache/files/md5"
 FOLDER = ".dir"  # ends the digest of a folder
 ABSENT = "-"  # in place of a digest
+
+
+class Claim(Params):
+    """What an architecture computes."""
+
+    made: str  # how and on what, in words
+    params: dict[str, int | float | str]  # those that differ from params.yaml, as in `-S`
+    outputs: dict[str, str]  # path to MD5, as in dvc.lock
 
 
 class Row(NamedTuple):
@@ -57,13 +72,17 @@ def main() -> None:
 
     with TemporaryDirectory(prefix="verify-") as scratch:
         copy = check_out(revision.commit, Path(scratch))
-        expected = read_digests(copy)
+        name, claim = read_claim(copy, numerics.ARCHITECTURE)
+        if claim.made:
+            print(f"{name}: digests of a run with {claim.params} ({claim.made})", flush=True)
+        set_params(copy / PARAMS, claim.params)
         repro(copy)
-        got = read_digests(copy)
+        expected, got = claim.outputs, read_digests(copy)
         rows = list(compare(expected, got, Path(CACHE), copy / CACHE))
 
     different = sum(expected.get(path) != got.get(path) for path in expected | got)
-    print("", table(rows), "", verdict(different, len(expected | got)), conditions(), sep="\n")
+    print("", table(rows), "", verdict(different, len(expected | got), name), sep="\n")
+    print(conditions())
     sys.exit(1 if different else 0)
 
 
@@ -77,6 +96,33 @@ def check_out(commit: str, scratch: Path) -> Path:
         raise UserError(f"{commit}: has no {LOCK}, so there is nothing to verify")
     (copy / ".dvc/config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
     return copy
+
+
+def read_claim(folder: Path, architecture: str) -> tuple[str, Claim]:
+    """What the commit says that this architecture computes, and the name of the file that says it:
+    a file of its own, or else dvc.lock.
+
+    Raises:
+        UserError: that file is damaged.
+    """
+    path = folder / f"dvc.{architecture}.json"
+    if not path.exists():
+        return LOCK, Claim(made="", params={}, outputs=read_digests(folder))
+    try:
+        return path.name, Claim.model_validate_json(path.read_bytes())
+    except ValueError as error:
+        raise UserError(f"{path.name}: {str(error).splitlines()[0]}; see tools/verify.py") from None
+
+
+def set_params(path: Path, values: Mapping[str, object]) -> None:
+    """Change values of params.yaml. A key is like `train.epochs`."""
+    yaml = YAML()
+    content = yaml.load(path.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        reduce(getitem, groups, content)[name] = value
+    with path.open("w", encoding="utf-8") as file:
+        yaml.dump(content, file)
 
 
 def repro(copy: Path) -> None:
@@ -139,22 +185,27 @@ def table(rows: Sequence[Row]) -> str:
     return columns(cells, "<<<<")
 
 
-def verdict(different: int, n: int) -> str:
-    """The outcome in one line."""
+def verdict(different: int, n: int, name: str = LOCK) -> str:
+    """The outcome in one line; `name` is the file with the expected digests."""
     if different:
-        return f"{different} of {n} artifacts differ: dvc.lock is not what this machine computes"
+        return f"{different} of {n} artifacts differ: {name} is not what this machine computes"
     return f"All {n} artifacts are the same"
 
 
 def conditions() -> str:
     """What the digests were computed on, and the settings of the arithmetic in this workspace."""
-    numerics.pin()
+    difference = numerics.pin()
     settings = (f"  {name}={os.environ.get(name, '')}" for name in numerics.SETTINGS)
     return "\n".join(
         [
             f"CPU: {machine.cpu()}",
             f"PyTorch {torch.__version__}, running {torch.backends.cpu.get_cpu_capability()} code;"
             f" {machine.system()}",
+            *(
+                [f"Note: the last bits may differ from dvc.lock: {difference}"]
+                if difference
+                else []
+            ),
             "Settings:",
             *settings,
         ]
