@@ -12,10 +12,10 @@ def cpu() -> str:
         info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         info = ""
-    return f"{_name(info) or platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+    return f"{name(info) or platform.processor() or platform.machine()}, {os.cpu_count()} cores"
 
 
-def _name(info: str) -> str:
+def name(info: str) -> str:
     """The CPU by the content of /proc/cpuinfo. There ARM has the numbers of the maker and the
     model, not a name."""
     fields = dict(re.findall(r"^(.*?)\s*: (.*)$", info, re.MULTILINE))

@@ -74,7 +74,7 @@ def main() -> None:
         copy = check_out(revision.commit, Path(scratch))
         name, claim = read_claim(copy, numerics.ARCHITECTURE)
         if claim.made:
-            print(f"{name}: digests of a run with {claim.params} ({claim.made})", flush=True)
+            print(f"Its {name} has digests for this machine. {describe(claim)}", flush=True)
         set_params(copy / PARAMS, claim.params)
         repro(copy)
         expected, got = claim.outputs, read_digests(copy)
@@ -112,6 +112,12 @@ def read_claim(folder: Path, architecture: str) -> tuple[str, Claim]:
         return path.name, Claim.model_validate_json(path.read_bytes())
     except ValueError as error:
         raise UserError(f"{path.name}: {str(error).splitlines()[0]}; see tools/verify.py") from None
+
+
+def describe(claim: Claim) -> str:
+    """`They are of a run with train.epochs=1 (emulated by ...)`."""
+    params = ", ".join(f"{key}={value}" for key, value in claim.params.items())
+    return f"They are of a run with {params or 'the same parameters'} ({claim.made})"
 
 
 def set_params(path: Path, values: Mapping[str, object]) -> None:

@@ -51,8 +51,8 @@ def pin() -> str:
     os.environ.update(SETTINGS)
     if ARCHITECTURE == "aarch64":
         # Arm's library, behind oneDNN, chooses its code by the CPU and has no setting for that.
-        torch.backends.mkldnn.set_flags(_enabled=False)
-        torch.backends.nnpack.set_flags(_enabled=False)
+        torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
+        torch.backends.nnpack.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
     return difference(platform.system(), ARCHITECTURE, torch.__config__.show())
 
 
