@@ -1,5 +1,5 @@
 """The same files on all 64-bit ARM CPUs, which QEMU emulates. The folder with a Linux for ARM must
-be there, and its path in $AARCH64; tests/support/aarch64.py fetches it."""
+be there, and its path in $AARCH64; tests/support/aarch64.py fetches it. A quarter of an hour."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,9 @@ CHANGE = "from stages.model import numerics; numerics.SETTINGS"
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(aarch64.QEMU is None, reason="no qemu-aarch64: apt-get install qemu-user"),
-    pytest.mark.skipif(not ARM.exists(), reason="no Linux for ARM in $AARCH64: `make arm` gets it"),
+    pytest.mark.skipif(
+        not ARM.exists(), reason="no Linux for ARM in $AARCH64: see CONTRIBUTING.md"
+    ),
 ]
 
 
