@@ -122,13 +122,13 @@ def describe(claim: Claim) -> str:
 
 def set_params(path: Path, values: Mapping[str, object]) -> None:
     """Change values of params.yaml. A key is like `train.epochs`."""
-    yaml = YAML()
-    content = yaml.load(path.read_text(encoding="utf-8"))
+    editor = YAML()  # keeps the comments
+    content = editor.load(path.read_text(encoding="utf-8"))
     for key, value in values.items():
         *groups, name = key.split(".")
         reduce(getitem, groups, content)[name] = value
     with path.open("w", encoding="utf-8") as file:
-        yaml.dump(content, file)
+        editor.dump(content, file)
 
 
 def repro(copy: Path) -> None:
