@@ -12,6 +12,15 @@ REPORT = (
     " print(torch.backends.cpu.get_cpu_capability()); print(torch.get_num_threads())"
 )
 
+REPORT_GPU = """
+import os, torch
+from stages.model import numerics
+numerics.pin_gpu()
+print(torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+print(torch.backends.cudnn.benchmark, torch.are_deterministic_algorithms_enabled())
+print(torch.is_deterministic_algorithms_warn_only_enabled(), os.environ["CUBLAS_WORKSPACE_CONFIG"])
+"""
+
 
 def workers(*arguments: str) -> object:
     parser = ArgumentParser()
@@ -60,6 +69,12 @@ def test_where_nobody_has_compared_the_bits_none_are_claimed(
     system: str, architecture: str, build: str, reason: str
 ) -> None:
     assert numerics.difference(system, architecture, build) == reason
+
+
+def test_a_gpu_computes_float32_in_full_and_the_same_way_each_time() -> None:
+    """PyTorch's switches; nobody has run it on a GPU."""
+    process = runner.python("-c", REPORT_GPU)
+    assert process.stdout.split() == ["False", "False", "False", "True", "True", ":4096:8"]
 
 
 @pytest.mark.parametrize("threads_elsewhere", [1, 2])
