@@ -32,8 +32,8 @@ _BY_ARCHITECTURE = {
         "OMP_DYNAMIC": "FALSE",
     },
 }
-_OTHER_NAMES = {"amd64": "x86_64", "arm64": "aarch64"}  # on Windows and macOS
-ARCHITECTURE = _OTHER_NAMES.get(platform.machine().lower(), platform.machine())
+_KNOWN_AS = {"AMD64": "x86_64", "ARM64": "aarch64", "arm64": "aarch64", "Darwin": "macOS"}
+ARCHITECTURE = _KNOWN_AS.get(platform.machine(), platform.machine())
 SETTINGS = dict(_BY_ARCHITECTURE.get(ARCHITECTURE, {}))  # environment variables
 WORKERS = "PIPELINE_WORKERS"  # environment variable: how many threads share the work
 
@@ -59,7 +59,7 @@ def pin() -> str:
 def difference(system: str, architecture: str, build: str) -> str:
     """Why the last bits may differ from those in dvc.lock, if PyTorch was built like this."""
     if system != "Linux" or architecture not in _BY_ARCHITECTURE:
-        return f"nobody has compared them on {system} {architecture}"
+        return f"nobody has compared them on {_KNOWN_AS.get(system, system)} {architecture}"
     if torch.backends.cpu.get_cpu_capability().lower() != SETTINGS.get("ATEN_CPU_CAPABILITY"):
         return "PyTorch does not use the settings of stages/model/numerics.py"
     if architecture == "aarch64" and "BLAS_INFO=nvpl" not in build:

@@ -61,7 +61,7 @@ def test_a_cpu_without_avx2_is_left_alone_and_told(monkeypatch: pytest.MonkeyPat
     ("system", "architecture", "build", "reason"),
     [
         ("Windows", "x86_64", "BLAS_INFO=mkl", "nobody has compared them on Windows x86_64"),
-        ("Darwin", "aarch64", "BLAS_INFO=accelerate", "nobody has compared them on Darwin aarch64"),
+        ("Darwin", "aarch64", "BLAS_INFO=accelerate", "nobody has compared them on macOS aarch64"),
         ("Linux", "riscv64", "", "nobody has compared them on Linux riscv64"),
     ],
 )
