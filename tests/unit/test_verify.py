@@ -21,6 +21,16 @@ def test_the_claim_of_an_architecture_without_a_file_is_dvc_lock() -> None:
     assert claim == verify.Claim(made="", params={}, outputs=LOCK)
 
 
+def test_the_claim_of_arm_fits_this_pipeline() -> None:
+    """What no arithmetic touches is the same on both; weights are not."""
+    name, claim = verify.read_claim(ROOT, "aarch64")
+    assert name == "dvc.aarch64.json"
+    assert claim.outputs.keys() == LOCK.keys()
+    same = {path for path, digest in claim.outputs.items() if digest == LOCK[path]}
+    assert {"data/MNIST/raw", "models/first_images.idx"} <= same
+    assert "models/model.safetensors" not in same
+
+
 def test_a_damaged_file_of_digests_is_named(tmp_path: Path) -> None:
     (tmp_path / "dvc.aarch64.json").write_text('{"params": {}}')
     with pytest.raises(UserError, match=r"^dvc\.aarch64\.json: 2 validation errors"):
