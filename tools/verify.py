@@ -131,10 +131,10 @@ def set_params(path: Path, values: Mapping[str, object]) -> None:
         editor.dump(content, file)
 
 
-def repro(copy: Path) -> None:
-    """Run all stages, up to date or not. What the libraries leave behind goes into the scratch
-    folder. The MNIST files of the workspace, if it has them, are the first source; the download
-    stage checks them as it checks any other.
+def repro(copy: Path, **variables: str) -> None:
+    """Run all stages, up to date or not, with these environment variables. What the libraries
+    leave behind goes into the scratch folder. The MNIST files of the workspace, if it has them,
+    are the first source; the download stage checks them as it checks any other.
 
     Raises:
         UserError: a stage failed, and has said why.
@@ -144,7 +144,7 @@ def repro(copy: Path) -> None:
     data = locate(DATA).absolute()
     if data.exists():
         environment["MNIST_DIR"] = os.environ.get("MNIST_DIR") or str(data)
-    if run_python("-m", "dvc", "repro", "--force", folder=copy, **environment):
+    if run_python("-m", "dvc", "repro", "--force", folder=copy, **environment, **variables):
         raise UserError("the pipeline failed, as shown above: nothing to compare")
 
 

@@ -119,12 +119,7 @@ def record(arm: Arm) -> None:
         python.parent.mkdir()
         python.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n', encoding="utf-8")
         python.chmod(0o755)
-        subprocess.run(
-            [sys.executable, "-m", "dvc", "repro", "--force"],
-            cwd=copy,
-            env=os.environ | {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
-            check=True,
-        )
+        verify.repro(copy, PATH=f"{python.parent}{os.pathsep}{os.environ['PATH']}")
         version = subprocess.run(
             [python, "-c", "import torch; from tools import machine;"
              "print(f'PyTorch {torch.__version__}, {machine.system()}')"],
