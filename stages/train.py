@@ -52,7 +52,7 @@ class TrainParams(params.Params):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     log_every: Annotated[int, Field(ge=1)]  # batches
     shards: Annotated[int, Field(ge=1)]
-    device: Literal["cpu", "cuda", "auto"]
+    device: Literal["cpu", "cuda"]
 
     @field_validator("nesterov")
     @classmethod
@@ -97,7 +97,7 @@ def main() -> None:
     p = params.load(args.params, "train", TrainParams)
     config = params.load(args.params, "model", NetworkConfig)
     with ranks.only_rank_0_writes(args, *OUTPUTS) as args:
-        device = choose_device(p.device, exact=numerics.pin())
+        device = choose_device(p.device, numerics.pin())
         images, labels = mnist.load(args.data, "train")
         fingerprint = progress.fingerprint(
             params={"model": config.model_dump(), "train": p.model_dump()},
@@ -179,25 +179,24 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
-def choose_device(name: Literal["cpu", "cuda", "auto"], *, exact: bool) -> torch.device:
-    """The device by its name; `auto` is a GPU where there is one. Says so when the bits may
-    differ from those of other machines: on a GPU, or where the CPU is not `exact`.
+def choose_device(name: Literal["cpu", "cuda"], difference: str) -> torch.device:
+    """The device of that name. Says so when the bits may differ from those in dvc.lock: on a GPU,
+    or for the reason `difference`, if there is one.
 
     Raises:
         UserError: `cuda` was asked for and there is none.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise UserError(
-            "params.yaml: train.device: cuda, but PyTorch sees no GPU here; use cpu or auto"
-        )
-    device = torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-    if device.type == "cuda":
-        print("Note: on a GPU the weights differ in their last bits from those of other machines")
-    elif not exact:
-        print(
-            "Note: without AVX2 the weights differ in their last bits from those of other machines"
-        )
-    return device
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(
+                "params.yaml: train.device: cuda, but PyTorch sees no GPU here; use cpu, or"
+                " install a GPU's driver and PyTorch's CUDA build"
+            )
+        numerics.pin_gpu()
+        difference = "they are computed on a GPU"
+    if difference:
+        print(f"Note: the last bits of the weights may differ from dvc.lock: {difference}")
+    return torch.device(name)
 
 
 def to_tensors(

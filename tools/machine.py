@@ -7,13 +7,20 @@ from pathlib import Path
 
 
 def cpu() -> str:
-    """`AMD EPYC, 2 cores`."""
+    """`AMD EPYC, 2 cores`; on ARM under Linux `CPU implementer 0x41, CPU part 0xd0c, 4 cores`."""
     try:
         info = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:  # not Linux
         info = ""
-    model = re.search(r"^model name\s*: (.*)$", info, re.MULTILINE)
-    return f"{model[1] if model else platform.processor()}, {os.cpu_count()} cores"
+    return f"{name(info) or platform.processor() or platform.machine()}, {os.cpu_count()} cores"
+
+
+def name(info: str) -> str:
+    """The CPU by the content of /proc/cpuinfo. There ARM has the numbers of the maker and the
+    model, not a name."""
+    fields = dict(re.findall(r"^(.*?)\s*: (.*)$", info, re.MULTILINE))
+    numbers = [f"{key} {fields[key]}" for key in ("CPU implementer", "CPU part") if key in fields]
+    return ", ".join(numbers) or fields.get("model name", "")
 
 
 def system() -> str:

@@ -1,48 +1,84 @@
-"""Arithmetic that gives the same bits on every x86-64 CPU with AVX2, with any number of workers.
+"""Arithmetic that gives the same bits on every CPU of an architecture, with any number of workers.
 
 Floating-point addition is not associative, so the order of additions decides the last bits, and
 libraries choose that order by the CPU and by the number of threads. Here both are fixed: the
-libraries are told to use AVX2 code everywhere and one thread, and the work is cut into parts
-that do not depend on how many workers share them.
+libraries are told to use the code that every such CPU can run, and one thread. The work is cut
+into parts that do not depend on how many workers share them.
+
+On x86-64 that is the code for AVX2, on aarch64 (64-bit ARM) the code for Advanced SIMD. The last
+bits of the two architectures differ.
 """
 
 import os
+import platform
 from argparse import ArgumentParser, ArgumentTypeError
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 import torch
 
-SETTINGS = {
-    "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own kernels
-    "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
-    "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",  # no bfloat16 in place of float32
-    "MKL_CBWR": "COMPATIBLE",  # matrix products; "AVX2" still differs between Intel and AMD
-    "MKL_DYNAMIC": "FALSE",
-    "OMP_DYNAMIC": "FALSE",
+_BY_ARCHITECTURE = {
+    "x86_64": {
+        "ATEN_CPU_CAPABILITY": "avx2",  # PyTorch's own kernels
+        "ONEDNN_MAX_CPU_ISA": "AVX2",  # convolutions
+        "ONEDNN_DEFAULT_FPMATH_MODE": "STRICT",  # no bfloat16 in place of float32
+        "MKL_CBWR": "COMPATIBLE",  # matrix products; "AVX2" still differs between Intel and AMD
+        "MKL_DYNAMIC": "FALSE",
+        "OMP_DYNAMIC": "FALSE",
+    },
+    "aarch64": {
+        "ATEN_CPU_CAPABILITY": "default",  # PyTorch's own kernels, without SVE
+        "NVPL_BLAS_DEBUG_CPU_TYPE": "1",  # matrix products: the code for any Armv8 CPU
+        "OMP_DYNAMIC": "FALSE",
+    },
 }
+_KNOWN_AS = {"AMD64": "x86_64", "ARM64": "aarch64", "arm64": "aarch64", "Darwin": "macOS"}
+ARCHITECTURE = _KNOWN_AS.get(platform.machine(), platform.machine())
+SETTINGS = dict(_BY_ARCHITECTURE.get(ARCHITECTURE, {}))  # environment variables
 WORKERS = "PIPELINE_WORKERS"  # environment variable: how many threads share the work
 
 
-def pin() -> bool:
+def pin() -> str:
     """Fix how the CPU computes. The libraries read the settings once, at their first operation,
     so call this before any tensor is made.
 
     Returns:
-        Whether the bits will be the same as on other machines: false on a CPU without AVX2.
+        Why the last bits may differ from those in dvc.lock. Empty if they are the same.
     """
-    os.environ.update(SETTINGS if _has_avx2() else {})
     torch.set_num_threads(1)
-    return torch.backends.cpu.get_cpu_capability() == "AVX2"
+    if ARCHITECTURE == "x86_64" and not torch.cpu.get_capabilities()["avx2"]:
+        return "this CPU has no AVX2"  # with the settings, PyTorch would crash
+    os.environ.update(SETTINGS)
+    if ARCHITECTURE == "aarch64":
+        # Arm's library, behind oneDNN, chooses its code by the CPU and has no setting for that.
+        torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
+        torch.backends.nnpack.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
+    return difference(platform.system(), ARCHITECTURE, torch.__config__.show())
 
 
-def _has_avx2() -> bool:
-    """Whether the CPU has AVX2. With the settings on a CPU without it, PyTorch would crash."""
-    try:
-        return " avx2 " in Path("/proc/cpuinfo").read_text(encoding="ascii", errors="replace")
-    except OSError:  # not Linux
-        return False
+def difference(system: str, architecture: str, build: str) -> str:
+    """Why the last bits may differ from those in dvc.lock, if PyTorch was built like this."""
+    if system != "Linux" or architecture not in _BY_ARCHITECTURE:
+        return f"nobody has compared them on {_KNOWN_AS.get(system, system)} {architecture}"
+    if torch.backends.cpu.get_cpu_capability().lower() != SETTINGS.get("ATEN_CPU_CAPABILITY"):
+        return "PyTorch does not use the settings of stages/model/numerics.py"
+    if architecture == "aarch64" and "BLAS_INFO=nvpl" not in build:
+        return "this PyTorch has another library for matrix products than PyPI's"
+    return "" if architecture == "x86_64" else "this is aarch64, and they are of x86-64"
+
+
+def pin_gpu() -> None:
+    """Fix how the GPU computes, as far as PyTorch can: float32 in full, and the same algorithms in
+    each run. PyTorch warns of an operation that has no such algorithm. Call it before any tensor
+    is on the GPU.
+
+    Source: docs.pytorch.org/docs/stable/notes/randomness.html
+    """
+    os.environ["CUBLAS_WORKSPACE_CONFIG"] = ":4096:8"
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cudnn.benchmark = False
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def add_workers_option(parser: ArgumentParser) -> None:

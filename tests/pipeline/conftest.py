@@ -16,7 +16,8 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     project = Project(folder)
     copy_tracked_files(folder)
     shutil.rmtree(folder / "metrics")
-    (folder / "dvc.lock").unlink()
+    for digests in [folder / "dvc.lock", *folder.glob("dvc.*.json")]:
+        digests.unlink()
     project.set_param("download", "sha256", tiny.write(folder.parent / "tiny"))
     for key, value in QUICK.items():
         project.set_param("train", key, value)

@@ -9,8 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.support import posix
 from tests.support.project import ENVIRONMENT, Project
 from tests.support.runner import digests
+from tools.claims import Claim, read_digests
 
 VERIFY = ("python", "-m", "tools.verify")
 ON_WINDOWS = ("python", "-m", "tests.support.windows", "tools.verify")
@@ -87,6 +89,29 @@ def test_a_constant_that_the_lock_does_not_know_of_shows(project: Project) -> No
         "training_curves.png": "NO",
     }
     assert "8 of 9 artifacts differ" in process.stdout
+
+
+@posix.only_linux
+def test_an_architecture_may_have_digests_of_its_own_with_other_parameters(
+    project: Project,
+) -> None:
+    """Linux can say that it is a 32-bit one, and all else is as before."""
+    another = ("setarch", "i686")
+    project.set_param("train", "epochs", 1)
+    project(*another, "dvc", "repro")
+    claim = Claim(
+        made="by a test", params={"train.epochs": 1}, outputs=read_digests(project.folder)
+    )
+    name = "dvc.i686.json"
+    project("git", "checkout", "--quiet", ".")
+    (project.folder / name).write_text(claim.model_dump_json(), encoding="utf-8")
+    project("git", "add", name)
+    project("git", "commit", "--quiet", "--message=digests of this architecture")
+    process = project.run(*another, *VERIFY)
+    assert process.returncode == 0, process.stdout
+    expected = f"Its {name} has digests for this machine. They are of a run with train.epochs=1 (by"
+    assert expected in process.stdout
+    assert "All 9 artifacts are the same" in process.stdout
 
 
 def test_an_earlier_run_of_the_same_code_does_not_answer_for_this_one(

@@ -7,6 +7,20 @@ import torch
 from stages.model import numerics
 from tests.support import runner
 
+REPORT = (
+    "import torch; from stages.model import numerics; print(repr(numerics.pin()));"
+    " print(torch.backends.cpu.get_cpu_capability()); print(torch.get_num_threads())"
+)
+
+REPORT_GPU = """
+import os, torch
+from stages.model import numerics
+numerics.pin_gpu()
+print(torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
+print(torch.backends.cudnn.benchmark, torch.are_deterministic_algorithms_enabled())
+print(torch.is_deterministic_algorithms_warn_only_enabled(), os.environ["CUBLAS_WORKSPACE_CONFIG"])
+"""
+
 
 def workers(*arguments: str) -> object:
     parser = ArgumentParser()
@@ -20,12 +34,47 @@ def workers(*arguments: str) -> object:
 def test_pin_fixes_the_instructions_and_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in numerics.SETTINGS:  # set in this process, which is pinned already
         monkeypatch.delenv(name, raising=False)
-    process = runner.python(
-        "-c",
-        "from stages.model import numerics; import torch; print(numerics.pin(),"
-        " torch.backends.cpu.get_cpu_capability(), torch.get_num_threads())",
-    )
-    assert process.stdout.split() == ["True", "AVX2", "1"]
+    process = runner.python("-c", REPORT)
+    assert process.stdout.splitlines() == ["''", "AVX2", "1"], process.stderr
+
+
+@pytest.mark.skipif(not torch.cpu.get_capabilities().get("avx512_f"), reason="no AVX-512 here")
+def test_settings_that_come_too_late_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch has chosen AVX-512 by then."""
+    monkeypatch.delenv("ATEN_CPU_CAPABILITY", raising=False)
+    process = runner.python("-c", f"import torch; torch.rand(9).exp(); {REPORT}")
+    reason, capability, _ = process.stdout.splitlines()
+    assert reason == "'PyTorch does not use the settings of stages/model/numerics.py'"
+    assert capability == "AVX512"
+
+
+def test_a_cpu_without_avx2_is_left_alone_and_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx2": False})
+    monkeypatch.setattr(numerics, "ARCHITECTURE", "x86_64")
+    for name in numerics.SETTINGS:
+        monkeypatch.delenv(name, raising=False)
+    assert numerics.pin() == "this CPU has no AVX2"
+    assert not numerics.SETTINGS.keys() & os.environ.keys()
+
+
+@pytest.mark.parametrize(
+    ("system", "architecture", "build", "reason"),
+    [
+        ("Windows", "x86_64", "BLAS_INFO=mkl", "nobody has compared them on Windows x86_64"),
+        ("Darwin", "aarch64", "BLAS_INFO=accelerate", "nobody has compared them on macOS aarch64"),
+        ("Linux", "riscv64", "", "nobody has compared them on Linux riscv64"),
+    ],
+)
+def test_where_nobody_has_compared_the_bits_none_are_claimed(
+    system: str, architecture: str, build: str, reason: str
+) -> None:
+    assert numerics.difference(system, architecture, build) == reason
+
+
+def test_a_gpu_computes_float32_in_full_and_the_same_way_each_time() -> None:
+    """PyTorch's switches; nobody has run it on a GPU."""
+    process = runner.python("-c", REPORT_GPU)
+    assert process.stdout.split() == ["False", "False", "False", "True", "True", ":4096:8"]
 
 
 @pytest.mark.parametrize("threads_elsewhere", [1, 2])

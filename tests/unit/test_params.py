@@ -23,7 +23,7 @@ MISTAKES = [  # the text in params.yaml, what replaces it, the message
     ("epochs: 5", "epochs: true", "train.epochs: must be a valid integer (got True)"),
     ("epochs: 5", "epochs: 5.0", "train.epochs: must be a valid integer (got 5.0)"),
     ("epochs: 5", "epochs: 0", "train.epochs: must be greater than or equal to 1 (got 0)"),
-    ("device: cpu", "device: gpu", "train.device: must be 'cpu', 'cuda' or 'auto' (got 'gpu')"),
+    ("device: cpu", "device: auto", "train.device: must be 'cpu' or 'cuda' (got 'auto')"),
     ("shards: 2", "shards: 51", "train.shards: must be at most train.batch_size, 50 (got 51)"),
     (
         "schedule: constant",
