@@ -14,6 +14,7 @@ the machine has no NVIDIA GPU and the index answers. Two environment variables c
 
 import argparse
 import os
+import platform
 import queue
 import shutil
 import signal
@@ -107,6 +108,8 @@ def choose(wish: str, index: str) -> tuple[bool, str]:
         return False, "TORCH=cuda"
     if not wish and has_gpu():
         return False, "this machine has an NVIDIA GPU"
+    if not wish and platform.machine() != "x86_64":  # stages/model/numerics.py
+        return False, "elsewhere than on x86-64 the bytes are those of PyPI's build"
     problem = ask(index)
     if wish and problem:
         sys.exit(f"TORCH=cpu: {problem}. Without TORCH, pip takes the build that it finds")

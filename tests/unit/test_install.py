@@ -1,5 +1,6 @@
 """What the project says of itself agrees with install.py."""
 
+import platform
 import re
 import sys
 from urllib.parse import urlsplit
@@ -23,6 +24,17 @@ def test_the_versions_of_python_are_the_same_everywhere(name: str) -> None:
 def test_nothing_has_to_be_installed_for_it() -> None:
     tops = {name.partition(".")[0] for name in imported(ROOT / "install.py")}
     assert tops <= sys.stdlib_module_names
+
+
+def test_on_arm_the_build_is_the_one_that_the_digests_are_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(platform, "machine", lambda: "aarch64")
+    monkeypatch.setattr(install, "has_gpu", lambda: False)
+    cpu, reason = install.choose("", "https://index.invalid/whl/cpu")
+    assert not cpu
+    assert reason == "elsewhere than on x86-64 the bytes are those of PyPI's build"
 
 
 def test_the_address_of_the_index_has_one_home() -> None:
