@@ -42,9 +42,11 @@ def serve(folder: Path) -> Iterator[str]:
     with ThreadingHTTPServer(
         ("127.0.0.1", 0), functools.partial(Quiet, directory=folder)
     ) as server:
-        threading.Thread(target=server.serve_forever).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:  # or the thread would go round and round on a closed socket
+            server.shutdown()
 
 
 @contextlib.contextmanager
@@ -83,5 +85,7 @@ def slow() -> Iterator[str]:
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=drip, args=[server], daemon=True).start()
-        yield f"http://127.0.0.1:{server.getsockname()[1]}"
-        stop.set()
+        try:
+            yield f"http://127.0.0.1:{server.getsockname()[1]}"
+        finally:
+            stop.set()

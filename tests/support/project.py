@@ -26,7 +26,7 @@ ENVIRONMENT = {
     "GIT_COMMITTER_NAME": "Tester",
     "GIT_COMMITTER_EMAIL": "tester@example.com",
 }
-for name in ("MAKEFLAGS", "MAKELEVEL"):  # of `make test`: a make of the test's is not part of it
+for name in ("MAKEFLAGS", "MAKELEVEL", "VENV"):  # of make and .ci/run, which started the tests
     ENVIRONMENT.pop(name, None)
 QUICK = {"epochs": 2, "batch_size": 20, "lr": 0.05, "log_every": 10}  # 600 images
 
