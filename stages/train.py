@@ -101,7 +101,7 @@ def main() -> None:
         images, labels = mnist.load(args.data, "train")
         fingerprint = progress.fingerprint(
             params={"model": config.model_dump(), "train": p.model_dump()},
-            data=[files.sha256(array.tobytes()) for array in (images, labels)],
+            data=files.sha256(images.tobytes() + labels.tobytes()),
             device=str(device),
         )
         team = ranks.join(fingerprint, p.shards, device, args.params)

@@ -49,7 +49,7 @@ VALUES: dict[str, list[tuple[str, Any]]] = {  # what follows -S KEY=, and the va
     "train.seed": [("1", 1)],
     "train.log_every": [("100", 100)],
     "train.shards": [("1", 1)],
-    "train.device": [("auto", "auto")],
+    "train.device": [("cuda", "cuda")],
     "evaluate.batch_size": [("500", 500)],
     "plot.dpi": [("200", 200)],
     "plot.mistakes": [("10", 10)],
