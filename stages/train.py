@@ -98,6 +98,7 @@ def main() -> None:
     config = params.load(args.params, "model", NetworkConfig)
     with ranks.only_rank_0_writes(args, *OUTPUTS) as args:
         device = choose_device(p.device, numerics.pin())
+        numerics.keep_freed_memory()
         images, labels = mnist.load(args.data, "train")
         fingerprint = progress.fingerprint(
             params={"model": config.model_dump(), "train": p.model_dump()},

@@ -67,6 +67,14 @@ def difference(system: str, architecture: str, build: str) -> str:
     return "" if architecture == "x86_64" else "this is aarch64, and they are of x86-64"
 
 
+def keep_freed_memory() -> None:
+    """Let glibc keep the memory of a step for the next one. Otherwise it gives large blocks back to
+    the system and takes them anew, which makes a step up to a third longer. How large a block it
+    keeps follows the largest one that was freed so far, at most 32 MiB: so one of that size is
+    made and freed. Source: mallopt(3), M_MMAP_THRESHOLD. No byte depends on it."""
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)  # a bit less, for malloc's own header
+
+
 def pin_gpu() -> None:
     """Fix how the GPU computes, as far as PyTorch can: float32 in full, and the same algorithms in
     each run. PyTorch warns of an operation that has no such algorithm. Call it before any tensor
