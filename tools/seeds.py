@@ -256,6 +256,9 @@ def wait_for_orphans(copy: Path, seconds: float) -> None:
     _, alive = psutil.wait_procs(orphans, timeout=seconds)
     if alive:
         raise UserError(f"{copy}: process {alive[0].pid} is at work here; end it with `kill`")
+    # DVC's list of who reads and writes there: a killed process may stand in it. DVC believes it
+    # for as long as the system has not forgotten that process's number.
+    (copy / ".dvc/tmp/rwlock").unlink(missing_ok=True)
 
 
 def set_seed(path: Path, seed: int) -> None:

@@ -1,7 +1,6 @@
 """Do what a page says, in its order, as a reader would: run its commands, write its files, make
 its changes. One shell runs them all, so that `cd` and variables last."""
 
-import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -59,7 +58,7 @@ def follow(page: Page, clone: Path, folder: Path, environment: Mapping[str, str]
         f"printf '\\n{MARK} {number}\\n'\n{step.command}\n[ $? = 0 ] || exit 1\n"
         for number, step in enumerate(todo)
     )
-    bash = run(["bash", "-c", script], clone, {**os.environ, **environment})
+    bash = run(["bash", "-c", script], clone, environment)
     printed = re.split(rf"\n{MARK} \d+\n", bash.stdout)[1:]
     for number, (step, text) in enumerate(zip(todo, printed, strict=False), start=1):
         print(f"\n{step.place}: $ {step.command}\n{text}", file=sys.stderr)  # if the test fails

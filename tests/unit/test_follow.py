@@ -1,5 +1,6 @@
 """What follows the pages sees what is wrong with one."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def done(text: str, folder: Path) -> None:
     (folder / "page.md").write_text(text)
     (folder / "aside").mkdir()
     (folder / "clone").mkdir()
-    follow(Page(folder / "page.md"), folder / "clone", folder / "aside", {})
+    follow(Page(folder / "page.md"), folder / "clone", folder / "aside", os.environ)
 
 
 def test_files_commands_and_changes_in_their_order(

@@ -31,10 +31,11 @@ IMAGES, _ = tiny.digits(6, seed=3)
 
 
 @pytest.fixture(scope="module")
-def drawn(evaluated: Path) -> Path:
-    """The workspace after the stage plot, only for reading."""
-    runner.run(evaluated, "plot")
-    return evaluated
+def drawn(evaluated: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the workspace, after the stage plot, only for reading."""
+    folder = shutil.copytree(evaluated, tmp_path_factory.mktemp("drawn") / "workspace")
+    runner.run(folder, "plot")
+    return folder
 
 
 def texts(figure: Figure) -> list[str]:
