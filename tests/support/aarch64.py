@@ -44,7 +44,7 @@ class Arm:
 
     @property
     def _interpreter(self) -> Path:
-        return (self.folder / "root/usr/bin/python3").resolve()
+        return (self.folder / "sysroot/usr/bin/python3").resolve()
 
     def exists(self) -> bool:
         """Whether it was fetched to the end."""
@@ -59,7 +59,7 @@ class Arm:
 
     def _fetch_python(self) -> None:
         """By apt-get, with lists of its own: those of this machine do not change."""
-        apt, root = self.folder / "apt", self.folder / "root"
+        apt, root = self.folder / "apt", self.folder / "sysroot"
         for name in ("state/lists/partial", "cache/archives/partial"):
             (apt / name).mkdir(parents=True)
         (apt / "status").touch()  # no package is installed
@@ -97,12 +97,12 @@ class Arm:
 
     def python(self, cpu: str) -> list[str]:
         """The command `python` on a model of CPU; `qemu-aarch64 -cpu help` lists them."""
-        return [str(QEMU), "-cpu", cpu, "-L", f"{self.folder}/root", str(self._interpreter)]
+        return [str(QEMU), "-cpu", cpu, "-L", f"{self.folder}/sysroot", str(self._interpreter)]
 
     def variables(self, code: Path) -> dict[str, str]:
         """The environment variables by which that Python finds its packages, and this code."""
         return {
-            "PYTHONHOME": f"{self.folder}/root/usr",
+            "PYTHONHOME": f"{self.folder}/sysroot/usr",
             "PYTHONPATH": f"{self.folder}/site{os.pathsep}{code}",
         }
 
