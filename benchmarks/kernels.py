@@ -20,7 +20,7 @@ from stages.common import errors, mnist, params
 from stages.model import numerics
 from stages.model.network import NetworkConfig
 from stages.training import augment
-from stages.training.step import Examples, shard_sums
+from stages.training.step import Examples, shard_sums, smoothed_targets
 from tools.markdown import table
 
 SHOWN = 8  # operators
@@ -38,7 +38,10 @@ def main() -> None:
     x, y = train.to_tensors(*mnist.load(data_folder(), "train"), config, torch.device("cpu"))
     network, _ = train.initial_state(p, config, x.device)
     examples = Examples(
-        augment.transform(x, p.augment, p.seed, epoch=1), y, p.label_smoothing, (p.seed, 1)
+        augment.transform(x, p.augment, p.seed, epoch=1),
+        y,
+        smoothed_targets(p.label_smoothing, x.device),
+        (p.seed, 1),
     )
     batch = train.shuffled(len(x), p.seed, epoch=1)[: p.batch_size]
     shard = batch.tensor_split(p.shards)[0]

@@ -27,7 +27,7 @@ from stages.model import numerics
 from stages.model.network import Network, NetworkConfig
 from stages.training import ranks
 from stages.training.optimizer import SGD
-from stages.training.step import Examples, train_step
+from stages.training.step import Examples, smoothed_targets, train_step
 from tools.markdown import table
 
 Gather = Callable[[ranks.DistributedTeam, Tensor], Tensor]
@@ -97,7 +97,7 @@ def worker(threads: int, steps: int) -> None:
     x, y = train.to_tensors(*mnist.load(data_folder(), "train"), config, cpu)
     network = Network(config)
     optimizer = SGD(network.parameters(), lr=0.001, momentum=0.9)
-    examples = Examples(x.__getitem__, y, label_smoothing=0, entropy=(0, 1))
+    examples = Examples(x.__getitem__, y, smoothed_targets(0, x.device), entropy=(0, 1))
     team = ranks.join({}, SHARDS, cpu, ROOT / "params.yaml")
     results = []
     with team.pool(threads) as pool:

@@ -32,7 +32,7 @@ from stages.common import errors, mnist, params
 from stages.model import numerics
 from stages.model.network import Network, NetworkConfig
 from stages.training import augment, step
-from stages.training.step import Examples
+from stages.training.step import Examples, smoothed_targets
 from tools.markdown import table
 
 WARM_UP = 20  # first steps of each turn, which are not counted
@@ -133,7 +133,7 @@ def steps(
     network, optimizer = train.initial_state(p, config, x.device)
     watch = Stopwatch()
     transform = watch.around(LOAD, augment.transform(x, p.augment, p.seed, epoch=1))
-    examples = Examples(transform, y, p.label_smoothing, (p.seed, 1))
+    examples = Examples(transform, y, smoothed_targets(p.label_smoothing, x.device), (p.seed, 1))
     batches = torch.split(train.shuffled(len(x), p.seed, epoch=1), p.batch_size)
     times = []
     with ExitStack() as stack:

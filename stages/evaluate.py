@@ -11,7 +11,6 @@ holds. Writes metrics.json, predictions.csv, and epochs.csv with the scores afte
 import math
 import sys
 from argparse import ArgumentParser, Namespace
-from concurrent.futures import Executor
 from pathlib import Path
 from typing import Annotated
 
@@ -98,14 +97,14 @@ def load_sets(folder: Path, validation_size: int) -> Sets:
 
 
 def classify_sets(
-    network: Network, sets: Sets, batch_size: int, pool: Executor
+    network: Network, sets: Sets, batch_size: int, pool: numerics.Workers
 ) -> dict[str, LogProbabilities]:
     """The network's output for each image of each set."""
     return {name: classify(network, images, batch_size, pool) for name, (images, _) in sets.items()}
 
 
 def classify(
-    network: Network, images: mnist.Images, batch_size: int, pool: Executor
+    network: Network, images: mnist.Images, batch_size: int, pool: numerics.Workers
 ) -> LogProbabilities:
     """The network's output for each image, (n, 10). The batches do not depend on how many workers
     the pool has, so neither do the bits.
@@ -121,7 +120,7 @@ def classify(
 
     starts = range(0, len(images), batch_size)
     batches = [images[start : start + batch_size] for start in starts]
-    outputs = torch.cat(list(pool.map(forward, batches)))
+    outputs = torch.cat(pool.map(forward, batches))
     if not outputs.isfinite().all():
         raise UserError("the network's outputs are not finite: lower train.lr and train again")
     return outputs.numpy()

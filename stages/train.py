@@ -30,7 +30,7 @@ from stages.model import numerics, weights
 from stages.model.network import Network, NetworkConfig
 from stages.training import augment, progress, ranks, state
 from stages.training.optimizer import SGD, Optimizer
-from stages.training.step import BatchSums, Examples, train_step
+from stages.training.step import BatchSums, Examples, smoothed_targets, train_step
 
 # The arguments that are paths of outputs.
 OUTPUTS = ("model", "checkpoints", "first_images", "history", "progress")
@@ -140,13 +140,14 @@ def train(
         FloatingPointError: the loss or a weight is no longer a finite number.
     """
     network, optimizer = initial_state(p, config, x.device)
+    targets = smoothed_targets(p.label_smoothing, x.device)
     for epoch in range(1, p.epochs + 1):
         if epoch <= len(kept.epochs):
             rows = state.restore(kept.epochs[epoch - 1], network, optimizer)
             record.add(*rows)
         else:
             transform = augment.transform(x, p.augment, p.seed, epoch)
-            examples = Examples(transform, y, p.label_smoothing, entropy=(p.seed, epoch))
+            examples = Examples(transform, y, targets, entropy=(p.seed, epoch))
             batches = torch.split(shuffled(len(x), p.seed, epoch).to(x.device), p.batch_size)
             rows, window = [], []  # of this epoch; the steps since the last row
             for number, batch in enumerate(progress_bar(batches, epoch), start=1):

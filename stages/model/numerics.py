@@ -12,7 +12,10 @@ bits of the two architectures differ.
 import os
 import platform
 from argparse import ArgumentParser, ArgumentTypeError
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +39,9 @@ _KNOWN_AS = {"AMD64": "x86_64", "ARM64": "aarch64", "arm64": "aarch64", "Darwin"
 ARCHITECTURE = _KNOWN_AS.get(platform.machine(), platform.machine())
 SETTINGS = dict(_BY_ARCHITECTURE.get(ARCHITECTURE, {}))  # environment variables
 WORKERS = "PIPELINE_WORKERS"  # environment variable: how many threads share the work
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def pin() -> str:
@@ -121,7 +127,34 @@ def generator(*entropy: int) -> torch.Generator:
     return torch.Generator().manual_seed(int(state))
 
 
-def pool(workers: int) -> ThreadPoolExecutor:
-    """Threads that compute at the same time, since PyTorch releases Python's lock. PyTorch's own
-    threads stay off: their number would change the bits, and they slow other programs down."""
-    return ThreadPoolExecutor(workers, initializer=torch.set_num_threads, initargs=(1,))
+class Workers:
+    """This thread and others, which compute at the same time, since PyTorch releases Python's lock.
+
+    This thread works too: with one worker no other thread is woken, with two only one is.
+    """
+
+    def __init__(self, n: int, others: Executor) -> None:
+        """So many workers, with `n` - 1 threads in `others`."""
+        self._n, self._others = n, others
+
+    def map(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> list[Result]:
+        """The results, in the order of the items. Worker k has the items k, k + n, k + 2n, ..."""
+        own, *shares = [items[worker :: self._n] for worker in range(self._n)]
+        waiting = [self._others.submit(_map, function, share) for share in shares if share]
+        parts = [_map(function, own), *(future.result() for future in waiting)]
+        return [parts[number % self._n][number // self._n] for number in range(len(items))]
+
+
+def _map(function: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
+    return [function(item) for item in items]
+
+
+@contextmanager
+def pool(workers: int) -> Iterator[Workers]:
+    """Workers, until the block ends. PyTorch's own threads stay off: their number would change the
+    bits, and they slow other programs down."""
+    torch.set_num_threads(1)
+    with ThreadPoolExecutor(
+        max(1, workers - 1), initializer=torch.set_num_threads, initargs=(1,)
+    ) as others:
+        yield Workers(workers, others)

@@ -10,8 +10,7 @@ import math
 import os
 import socket
 from argparse import Namespace
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, redirect_stdout
 from datetime import timedelta
 from pathlib import Path
@@ -37,7 +36,7 @@ ShardFunction = Callable[[Tensor], list[Tensor]]  # the same shapes and types fo
 class Pool(Protocol):
     """What computes a function of some shards: the threads of one process, or of all ranks."""
 
-    def map(self, function: ShardFunction, shards: Sequence[Tensor], /) -> Iterable[list[Tensor]]:
+    def map(self, function: ShardFunction, shards: Sequence[Tensor], /) -> list[list[Tensor]]:
         """The results, in the order of the shards."""
 
 
@@ -106,7 +105,7 @@ class DistributedTeam(Team):
 class DistributedPool:
     """The threads of all ranks as one pool."""
 
-    def __init__(self, team: DistributedTeam, threads: Executor) -> None:
+    def __init__(self, team: DistributedTeam, threads: numerics.Workers) -> None:
         self._team = team
         self._threads = threads
         self._like: list[Tensor] = []  # the result of any shard, for its shapes and types
@@ -116,7 +115,7 @@ class DistributedPool:
         convert no number, so the bits stay as they are. A rank that has no shard computes the
         first one once, to know the shapes."""
         team = self._team
-        own = list(self._threads.map(function, [shards[n] for n in team.own(len(shards))]))
+        own = self._threads.map(function, [shards[n] for n in team.own(len(shards))])
         self._like = self._like or (own[0] if own else function(shards[0]))
         turns = math.ceil(len(shards) / team.size)  # every rank sends this many results
         padding = [self._like] * (turns - len(own))

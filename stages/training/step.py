@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stages.common.mnist import CLASSES
 from stages.model import numerics
 from stages.model.network import Network
 from stages.training.augment import Transform
@@ -35,7 +36,7 @@ class Examples:
 
     transform: Transform  # indices (k,) to images (k, 1, 28, 28), as the network sees them
     labels: Tensor  # (n,), of all training images
-    label_smoothing: float  # the part of each label that is spread evenly over all digits
+    targets: Tensor  # (10, 10), for each label the probabilities that the network should give
     entropy: tuple[int, int]  # seed and epoch: dropout draws from these
 
 
@@ -50,7 +51,7 @@ def train_step(
     """Move the weights one step against the gradient of the mean loss of a batch."""
     compute = partial(shard_sums, network, examples, len(batch))
     sums = pool.map(compute, batch.tensor_split(shards))  # a row a shard
-    loss, correct, *gradients = add_in_order(list(sums))
+    loss, correct, *gradients = add_in_order(sums)
     for parameter, gradient in zip(network.parameters(), gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
@@ -63,22 +64,27 @@ def shard_sums(
     batch_size: int,
     shard: Tensor,  # (k,), indices of images
 ) -> list[Tensor]:
-    """One shard's sum of losses, count of correct images, and gradient of the batch's mean loss,
-    a tensor for each parameter of the network.
+    """One shard's sum of losses, count of correct images, and gradient of the batch's mean cross
+    entropy with the targets, a tensor for each parameter of the network.
 
-    The gradient is that of the smoothed loss, in which all digits share a part of the label
-    (Szegedy et al. 2016, arXiv 1512.00567). The losses are those of the labels alone, as
-    they are on the test images.
+    The losses are those of the labels alone, as they are on the test images.
     """
     labels = examples.labels[shard]
     images = examples.transform(shard)  # (k, 1, 28, 28)
     log_probabilities = network(images, dropout_generator(network, examples, shard))
-    loss = F.nll_loss(log_probabilities, labels, reduction="sum")
-    of_all_digits = -log_probabilities.mean(dim=1).sum()
-    smoothed = torch.lerp(loss, of_all_digits, examples.label_smoothing)
-    gradients = torch.autograd.grad(smoothed / batch_size, list(network.parameters()))
+    targets = examples.targets[labels]  # (k, 10)
+    cross_entropy = (log_probabilities * targets).sum() / -batch_size  # its part of the mean
+    gradients = torch.autograd.grad(cross_entropy, list(network.parameters()))
+    loss = F.nll_loss(log_probabilities.detach(), labels, reduction="sum")
     correct = (log_probabilities.argmax(dim=1) == labels).sum()
-    return [loss.detach(), correct, *gradients]
+    return [loss, correct, *gradients]
+
+
+def smoothed_targets(smoothing: float, device: torch.device) -> Tensor:
+    """The targets of each label, (10, 10): 1 for its own digit, of which the part `smoothing` is
+    spread evenly over all digits. Source: Szegedy et al. 2016, arXiv 1512.00567."""
+    labels = torch.eye(CLASSES, device=device)
+    return (1 - smoothing) * labels + smoothing / CLASSES
 
 
 def dropout_generator(

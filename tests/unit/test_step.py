@@ -1,7 +1,6 @@
 """A step of training, and the state between two epochs: the same bits however they are computed."""
 
 import copy
-from concurrent.futures import Executor
 from itertools import product
 from typing import Any
 
@@ -19,10 +18,11 @@ from stages.model import numerics
 from stages.model.network import Dropout, Network, NetworkConfig
 from stages.training import augment, state
 from stages.training.optimizer import SGD, Optimizer
-from stages.training.step import Examples, dropout_generator, train_step
+from stages.training.step import Examples, dropout_generator, smoothed_targets, train_step
 from tests.support import runner, tiny
 
 N = 100  # images
+CPU = torch.device("cpu")
 LIMITS = augment.Limits(degrees=10, translate=2, scale=0.1, shear=5)
 
 
@@ -62,12 +62,12 @@ def run_epoch(
     tensors: tuple[Tensor, Tensor],
     epoch: int,
     shards: int,
-    pool: Executor,
+    pool: numerics.Workers,
 ) -> None:
     """An epoch with augmentation in batches of 24; the last has 4 images."""
     images, labels = tensors
     transform = augment.transform(images, LIMITS, seed=1, epoch=epoch)
-    examples = Examples(transform, labels, label_smoothing=0.1, entropy=(1, epoch))
+    examples = Examples(transform, labels, smoothed_targets(0.1, CPU), entropy=(1, epoch))
     for batch in torch.split(train.shuffled(N, 1, epoch), 24):
         train_step(network, optimizer, examples, batch, shards, pool)
 
@@ -95,7 +95,7 @@ def test_a_step_is_plain_sgd_on_the_whole_batch(
     torch.optim.SGD(plain.parameters(), lr=0.1).step()
 
     optimizer = SGD(network.parameters(), lr=0.1)
-    examples = Examples(images.__getitem__, labels, smoothing, (1, 1))
+    examples = Examples(images.__getitem__, labels, smoothed_targets(smoothing, CPU), (1, 1))
     with numerics.pool(2) as pool:
         seen = train_step(network, optimizer, examples, batch, shards, pool)
 
@@ -170,7 +170,7 @@ def test_dropout_changes_a_training_step_and_nothing_else(
     assert torch.equal(with_dropout(images), network(images))  # no generator: as without dropout
     losses = []
     for seed in (1, 1, 2):
-        examples = Examples(images.__getitem__, labels, 0, (seed, 1))
+        examples = Examples(images.__getitem__, labels, smoothed_targets(0, CPU), (seed, 1))
         with numerics.pool(1) as pool:
             trained = copy.deepcopy(with_dropout)
             losses.append(train_step(trained, sgd(trained, 0), examples, torch.arange(50), 2, pool))
@@ -189,7 +189,7 @@ def test_every_shard_of_every_epoch_has_its_own_dropout(
     images, labels = tensors
     drawn = set()
     for seed, epoch, first in product((1, 2), (1, 2), (3, 4)):
-        examples = Examples(images.__getitem__, labels, 0, (seed, epoch))
+        examples = Examples(images.__getitem__, labels, smoothed_targets(0, CPU), (seed, epoch))
         generator = dropout_generator(with_dropout, examples, torch.tensor([first, 99]))
         drawn.add(tuple(torch.rand(8, generator=generator).tolist()))
     assert len(drawn) == 8
