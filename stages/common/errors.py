@@ -1,5 +1,6 @@
 """How a stage ends when the user made a mistake: one line, no traceback, a non-zero exit."""
 
+import gc
 import os
 import signal
 import sys
@@ -19,7 +20,12 @@ def run(main: Callable[[], None]) -> None:
     printed line is written at once, also into a pipe or a log, so that a killed process leaves no
     line unprinted. A character that the output's encoding lacks is printed as an escape, as on
     stderr: a pipe on Windows knows only a few hundred.
+
+    What was imported stays until the end, so the garbage collector need not look at it again. With
+    PyTorch, a process then ends half a second earlier.
     """
+    gc.freeze()
+    gc.enable()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):
