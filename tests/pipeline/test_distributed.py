@@ -200,6 +200,7 @@ def assert_same(project: Project) -> None:
     assert not (project.folder / ".progress").exists()
 
 
+@pytest.mark.slow
 def test_a_killed_rank_restarts_all_and_the_bytes_stay_the_same(slow: Project) -> None:
     process = start_tool(slow, *FORCED, options=("--max-restarts=1",))
     with started(process):
@@ -212,14 +213,14 @@ def test_a_killed_rank_restarts_all_and_the_bytes_stay_the_same(slow: Project) -
     assert_same(slow)
 
 
-def test_an_experiment_trains_with_its_own_params(slow: Project) -> None:
+def test_an_experiment_trains_with_its_own_params(project: Project) -> None:
     change = ["-S", "train.lr=0.02", "-S", "train.epochs=1"]
-    output = finish(start_tool(slow, "exp", "run", "--temp", "-n", "mine", *change))
+    output = finish(start_tool(project, "exp", "run", "--temp", "-n", "mine", *change))
     assert "Training on 600 images (cpu, workers: 1)" in output
     assert "Ran experiment" in output
-    slow("dvc", "exp", "apply", "mine")
-    assert "lr: 0.02" in (slow.folder / "params.yaml").read_text()
-    output = finish(start_tool(slow))  # nothing to do, so the other rank ends too
+    project("dvc", "exp", "apply", "mine")
+    assert "lr: 0.02" in (project.folder / "params.yaml").read_text()
+    output = finish(start_tool(project))  # nothing to do, so the other rank ends too
     assert "up to date" in output
 
 

@@ -56,6 +56,7 @@ def test_an_experiment_that_fails_with_temp_leaves_the_workspace_as_it_was(
     assert state(project) == before
 
 
+@pytest.mark.slow
 def test_an_experiment_run_with_temp_is_applied_or_becomes_a_branch(project: Project) -> None:
     project("dvc", "exp", "run", "--temp", "--name", "slow", "-S", "train.lr=0.001")
     assert project("git", "status", "--short") == ""

@@ -132,7 +132,11 @@ def assert_the_next_repro_resumes(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGKILL, "-9|137"), (signal.SIGINT, "130"), (signal.SIGTERM, "143")],
+    [
+        (signal.SIGKILL, "-9|137"),
+        pytest.param(signal.SIGINT, "130", marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, "143", marks=pytest.mark.slow),
+    ],
 )
 def test_the_trainer_killed_in_its_third_epoch(slow: Project, number: int, code: str) -> None:
     dvc = start_dvc(slow)
@@ -145,6 +149,7 @@ def test_the_trainer_killed_in_its_third_epoch(slow: Project, number: int, code:
     assert_the_next_repro_resumes(slow)
 
 
+@pytest.mark.slow
 def test_ctrl_c_at_the_terminal(slow: Project) -> None:
     dvc = start_dvc(slow)
     wait_for(dvc, "[Epoch: 3")
@@ -154,6 +159,7 @@ def test_ctrl_c_at_the_terminal(slow: Project) -> None:
     assert_the_next_repro_resumes(slow)
 
 
+@pytest.mark.slow
 def test_dvc_and_the_trainer_killed(slow: Project) -> None:
     dvc = start_dvc(slow)
     wait_for(dvc, "[Epoch: 3")
@@ -162,6 +168,7 @@ def test_dvc_and_the_trainer_killed(slow: Project) -> None:
     assert_the_next_repro_resumes(slow)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shell", ["/bin/sh", "/bin/bash"])  # dash stays in between, bash does not
 def test_dvc_killed_while_the_trainer_lives(slow: Project, shell: str) -> None:
     dvc = start_dvc(slow, shell)

@@ -13,6 +13,7 @@ from tests.support.runner import digests
 pytestmark = posix.only  # make and its shell
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recipe", ["sprint", "tuned"])
 def test_a_recipe_is_an_experiment_with_the_overrides_that_the_benchmarks_read(
     recipe: str, project: Project, tmp_path: Path
@@ -29,6 +30,7 @@ def test_a_recipe_is_an_experiment_with_the_overrides_that_the_benchmarks_read(
     project.make(recipe)  # replaces the experiment
 
 
+@pytest.mark.slow
 def test_clean_and_rerun_start_from_nothing(project: Project) -> None:
     for name in (".venv", ".ruff_cache", "stages/__pycache__"):
         (project.folder / name).mkdir(exist_ok=True)

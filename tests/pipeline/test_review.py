@@ -30,7 +30,8 @@ def review(project: Project, base: str = "main") -> tuple[CompletedProcess[str],
     return process, (project.folder / "review/report.md").read_text()
 
 
-def test_an_honest_change_passes_after_its_results_are_committed(project: Project) -> None:
+@pytest.mark.slow
+def test_a_change_without_its_results_fails(project: Project) -> None:
     project("git", "switch", "--quiet", "--create", "change")
     project.set_param("train", "lr", 0.001)
     commit(project, "A lower rate, without dvc repro")
@@ -42,8 +43,12 @@ def test_an_honest_change_passes_after_its_results_are_committed(project: Projec
     assert "\n- `metrics/predictions.csv: index 0, confidence: committed " in report
     assert project("git", "status", "--short") == ""  # the workspace is as it was
 
+
+def test_an_honest_change_passes_with_its_results(project: Project) -> None:
+    project("git", "switch", "--quiet", "--create", "change")
+    project.set_param("train", "lr", 0.001)
     project("dvc", "repro")
-    commit(project, "What dvc repro changed")
+    commit(project, "A lower rate, and what dvc repro changed")
     process, report = review(project)
     assert process.returncode == 0
     assert report.startswith("**This network is worse: ")
@@ -56,6 +61,7 @@ def test_an_honest_change_passes_after_its_results_are_committed(project: Projec
     assert project("git", "status", "--short") == ""
 
 
+@pytest.mark.slow
 def test_a_change_of_what_judges_it_is_named(project: Project) -> None:
     project("git", "switch", "--quiet", "--create", "change")
     with (project.folder / "tools/verify.py").open("a") as file:
@@ -222,7 +228,10 @@ def test_a_frozen_stage_is_refused(project: Project) -> None:
 
 @pytest.mark.parametrize(
     ("lr", "base", "reason"),
-    [(-1, "main", "train.lr: must be greater than 0"), (0.05, "nowhere", "nowhere")],
+    [
+        pytest.param(-1, "main", "train.lr: must be greater than 0", marks=pytest.mark.slow),
+        (0.05, "nowhere", "nowhere"),
+    ],
 )
 def test_a_failure_ends_the_review_without_a_report(
     project: Project, lr: float, base: str, reason: str
@@ -245,6 +254,7 @@ def test_missing_arguments_are_named(project: Project) -> None:
     assert process.stdout.startswith("usage: .ci/review BASE FOLDER [URL]")
 
 
+@pytest.mark.slow
 def test_the_skipped_tests_and_their_reasons_are_written_down(project: Project) -> None:
     tests = project.folder / "tests/unit/test_three.py"
     tests.write_text(

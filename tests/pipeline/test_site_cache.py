@@ -4,10 +4,12 @@ import stat
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support import posix
 from tests.support.project import Project
 
-pytestmark = posix.only  # make, permissions of folders
+pytestmark = [pytest.mark.slow, posix.only]  # make, permissions of folders
 
 SITE = ".dvc/tmp/site"
 

@@ -91,6 +91,7 @@ def test_a_constant_that_the_lock_does_not_know_of_shows(project: Project) -> No
     assert "8 of 9 artifacts differ" in process.stdout
 
 
+@pytest.mark.slow
 @posix.only_linux
 def test_an_architecture_may_have_digests_of_its_own_with_other_parameters(
     project: Project,
@@ -114,6 +115,7 @@ def test_an_architecture_may_have_digests_of_its_own_with_other_parameters(
     assert "All 9 artifacts are the same" in process.stdout
 
 
+@pytest.mark.slow
 def test_an_earlier_run_of_the_same_code_does_not_answer_for_this_one(
     project: Project, tmp_path: Path
 ) -> None:
@@ -137,6 +139,7 @@ def test_an_earlier_run_of_the_same_code_does_not_answer_for_this_one(
     assert digests(project.folder / ".dvc/cache") == cache
 
 
+@pytest.mark.slow
 def test_a_committed_result_does_not_stand_for_one_that_is_not_computed(project: Project) -> None:
     replace(
         project.folder / "stages/evaluate.py",
@@ -179,7 +182,13 @@ def test_an_unknown_revision_and_a_commit_without_a_lock_are_named(project: Proj
     assert "has no dvc.lock, so there is nothing to verify" in process.stdout
 
 
-@pytest.mark.parametrize("command", [VERIFY, ON_WINDOWS], ids=["here", "with what Windows has"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        pytest.param(VERIFY, id="here"),
+        pytest.param(ON_WINDOWS, id="with what Windows has", marks=pytest.mark.slow),
+    ],
+)
 def test_ctrl_c_leaves_no_process_and_no_file(
     project: Project, tmp_path: Path, command: Sequence[str]
 ) -> None:

@@ -45,6 +45,7 @@ def test_a_killed_training_goes_on(project: Project) -> None:
     assert_done(project)
 
 
+@pytest.mark.slow
 def test_the_tools_work(project: Project, tmp_path: Path) -> None:
     digits = tmp_path / "数字"  # characters that cp1252 lacks
     shutil.copytree(project.folder / "docs/digits", digits)

@@ -32,6 +32,7 @@ def predicted(*arguments: str | Path, capsys: pytest.CaptureFixture[str]) -> pd.
     return pd.DataFrame(json.loads(capsys.readouterr().out))
 
 
+@pytest.mark.slow
 def test_the_test_images_as_png_give_the_committed_predictions(
     images: mnist.Images,
     predictions: pd.DataFrame,
@@ -65,6 +66,7 @@ def test_1000_files_are_classified_in_seconds(
     assert (seen["digit"] == predictions["label"][:1000]).mean() >= 0.97
 
 
+@pytest.mark.slow
 def test_at_least_97_percent_are_right_whatever_the_picture_is_like(
     images: mnist.Images,
     predictions: pd.DataFrame,
@@ -84,6 +86,7 @@ def test_at_least_97_percent_are_right_whatever_the_picture_is_like(
     assert min(accuracies) >= 0.97
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("predictions")  # skips the test where the real data are not
 def test_pairs_of_digits_are_noticed_and_single_digits_hardly_ever(
     capsys: pytest.CaptureFixture[str],
