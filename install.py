@@ -139,7 +139,8 @@ def ask(index: str) -> str:
 
     def request() -> None:
         try:
-            with urlopen(f"{index}/torch/", timeout=PATIENCE):  # noqa: S310 - the user's own address
+            # Its own timeout comes later than ours, whose message says how long it was.
+            with urlopen(f"{index}/torch/", timeout=2 * PATIENCE):  # noqa: S310 - the user's own
                 answers.put("")
         except (OSError, ValueError, HTTPException) as error:
             answers.put(str(getattr(error, "reason", error)))

@@ -1,6 +1,6 @@
 """Measure how the test accuracy of each recipe varies with the seed.
 
-    python -m benchmarks.variance [--seeds 10]
+    python -m benchmarks.variance [RECIPE ...] [--seeds 10]
 
 In a new clone of the last commit it runs `dvc exp run --queue` with the overrides of each recipe
 and `-S train.seed=range(42,52)`, then `dvc queue start`, which runs one experiment at a time.
@@ -28,19 +28,25 @@ FINISHED = re.compile(r"^Training has finished after ([0-9.]+) s$", re.MULTILINE
 def main() -> None:
     """Fill the queue, wait until it is empty, print a row for each recipe."""
     parser = ArgumentParser(description="Train each recipe with several seeds.")
+    known = recipes.read()
+    parser.add_argument(
+        "recipes", nargs="*", default=[*known], help=f"by default {' '.join(known)}"
+    )
     parser.add_argument("--seeds", type=int, default=10, help="2 or more")
     args = parser.parse_args()
+    if unknown := [name for name in args.recipes if name not in known]:
+        parser.error(f"no recipe {unknown[0]!r}, only {', '.join(known)}")
     if args.seeds < 2:
         parser.error("at least 2 seeds")
     with TemporaryDirectory() as folder:
         project = Path(folder) / "clone"
         clone(project)
-        for name, overrides in recipes.read().items():
-            changes = overrides | {"train.seed": f"range({FIRST},{FIRST + args.seeds})"}
+        for name in args.recipes:
+            changes = known[name] | {"train.seed": f"range({FIRST},{FIRST + args.seeds})"}
             options = [text for key in changes for text in ("-S", f"{key}={changes[key]}")]
             measure(["dvc", "exp", "run", "--queue", "-n", name, *options], project)
         run_queue(project)
-        rows = [summary(project, name, args.seeds) for name in recipes.read()]
+        rows = [summary(project, name, args.seeds) for name in args.recipes]
     spread = "Least - greatest"
     print(table(["Recipe", "Test accuracy", spread, "Seeds", "Training", spread], rows))
 
