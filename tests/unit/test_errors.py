@@ -12,11 +12,10 @@ from tests.support import posix, runner
 
 
 @pytest.fixture(autouse=True)
-def _of_pytest() -> Iterator[None]:
-    """Restore pytest's own handlers of signals and its garbage collection afterwards."""
+def _handlers() -> Iterator[None]:
+    """Restore pytest's own handlers of signals afterwards."""
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     yield
-    gc.unfreeze()
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -42,6 +41,7 @@ def test_a_bug_in_the_code_keeps_its_traceback() -> None:
 
 def test_garbage_is_collected_but_not_among_what_was_imported() -> None:
     seen = []
+    gc.unfreeze()  # what tests/conftest.py froze
     gc.disable()  # as stages/__init__.py does
     run(lambda: seen.append((gc.isenabled(), gc.get_freeze_count() > 1000)))
     assert seen == [(True, True)]

@@ -87,6 +87,13 @@ def test_a_worker_computes_with_one_thread(threads_elsewhere: int) -> None:
         torch.set_num_threads(1)
 
 
+@pytest.mark.parametrize("n", [0, 1, 2, 7])
+@pytest.mark.parametrize("workers", [1, 2, 3, 9])
+def test_the_results_come_in_the_order_of_the_items(workers: int, n: int) -> None:
+    with numerics.pool(workers) as pool:
+        assert pool.map(str, range(n)) == [str(item) for item in range(n)]
+
+
 def test_workers_come_from_the_option_the_environment_or_the_cores(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
