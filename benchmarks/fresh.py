@@ -16,9 +16,9 @@ from tempfile import TemporaryDirectory
 from benchmarks.processes import ROOT, Run, measure
 from benchmarks.summary import conditions, spread
 from stages.common import errors
-from tools import pipeline
+from tools import dvc_files
+from tools.git import WORKSPACE
 from tools.markdown import table
-from tools.repository import WORKSPACE
 
 INSTALL, REPRO, DVC, ALL = "make install", "dvc repro --force", "DVC itself", "all"
 
@@ -43,7 +43,7 @@ def first_run(clone: Path) -> dict[str, Run]:
     """Make a new clone; install, run each stage, and then all of them with DVC."""
     measure(["git", "clone", "--quiet", ROOT, clone], ROOT)
     runs = {INSTALL: measure(["make", "install"], clone)}
-    dvc_yaml = pipeline.read_pipeline(WORKSPACE)
+    dvc_yaml = dvc_files.read_pipeline(WORKSPACE)
     for stage in dvc_yaml.stages:
         runs[stage] = measure(["python", *dvc_yaml.command(stage)], clone)
     return runs | {REPRO: measure(["dvc", "repro", "--force"], clone)}

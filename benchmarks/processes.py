@@ -19,8 +19,8 @@ import psutil
 
 from benchmarks import recipes
 from stages.common.errors import UserError
-from tools import pipeline
-from tools.repository import WORKSPACE
+from tools import dvc_files
+from tools.git import WORKSPACE
 
 ROOT = recipes.ROOT
 IMAGES = 60_000  # an epoch
@@ -55,7 +55,7 @@ def data_folder() -> Path:
     Raises:
         UserError: it is not there.
     """
-    folder = ROOT / pipeline.locate(pipeline.DATA)
+    folder = ROOT / dvc_files.locate(dvc_files.DATA)
     if not folder.exists():
         raise UserError(f"{folder}: not found; get it with `dvc repro download`")
     return folder
@@ -117,7 +117,7 @@ def train(
 def arguments(stage: str, out: Path) -> list[Path]:
     """What the command of train or of evaluate names: the images, and then files. In `out` these
     have the same names as in dvc.yaml."""
-    _m, _module, _images, *paths = pipeline.read_pipeline(WORKSPACE).command(stage)
+    _m, _module, _images, *paths = dvc_files.read_pipeline(WORKSPACE).command(stage)
     return [data_folder(), *(out / Path(path).name for path in paths)]
 
 

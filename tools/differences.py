@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from ruamel.yaml.error import YAMLError
 
-from tools.pipeline import LOCK, Lock, flatten, md5
+from tools.dvc_files import LOCK, Lock, md5
+from tools.yaml_files import flatten
 
 SHOWN = 10  # values a file
 ABSENT = "none"

@@ -28,8 +28,9 @@ from torch.distributed.distributed_c10d import PrefixStore, Store
 
 from stages.common.errors import UserError, run
 from stages.training import rendezvous
-from tools.pipeline import DATA, read_pipeline, run_python
-from tools.repository import WORKSPACE
+from tools.dvc_files import DATA, read_pipeline
+from tools.git import WORKSPACE
+from tools.processes import run_python
 
 START = 600  # seconds for the other hosts to fetch their data
 POLL = 5  # seconds between two looks whether rank 0's host is still there

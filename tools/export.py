@@ -17,8 +17,8 @@ from stages.common.errors import run
 from stages.common.mnist import CLASSES, SIZE
 from stages.model import weights
 from stages.model.network import Network
+from tools.dvc_files import MODEL, locate
 from tools.operators import constants, operators
-from tools.pipeline import MODEL, locate
 
 try:
     from onnx import ModelProto, TensorProto, checker, helper, numpy_helper

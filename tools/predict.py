@@ -27,9 +27,9 @@ from stages.common.errors import UserError, run
 from stages.evaluate import LogProbabilities, classify
 from stages.model import numerics, weights
 from stages.model.network import Network
-from tools.pipeline import MODEL, read_pipeline
+from tools.dvc_files import MODEL, read_pipeline
+from tools.git import WORKSPACE, resolve
 from tools.prepare import MAX_SIDE, Grey, prepare
-from tools.repository import WORKSPACE, resolve
 from tools.terminal import columns, printable
 
 FORMATS = ("PNG", "JPEG", "WEBP")

@@ -23,12 +23,12 @@ from typing import NamedTuple
 import pandas as pd
 import psutil
 from filelock import FileLock, Timeout
-from ruamel.yaml import YAML
 from tqdm import tqdm
 
 from stages.common import files, tables
 from stages.common.errors import UserError, run
 from stages.common.tables import Prediction
+from tools import scratch
 from tools.compare import report
 from tools.compare.evidence import (
     ACCURACY,
@@ -41,25 +41,10 @@ from tools.compare.evidence import (
 )
 from tools.compare.groups import Group, Run, compare_groups
 from tools.compare.seeds_file import SEEDS, Seeds, encode
-from tools.pipeline import (
-    LOCK,
-    METRICS,
-    PREDICTIONS,
-    Lock,
-    Pipeline,
-    copy_environment,
-    run_python,
-)
-from tools.repository import (
-    PARAMS,
-    PIPELINE,
-    WORKSPACE,
-    Revision,
-    check_out,
-    git_text,
-    load,
-    resolve,
-)
+from tools.dvc_files import LOCK, METRICS, PREDICTIONS, Lock, Pipeline
+from tools.git import PARAMS, PIPELINE, WORKSPACE, Revision, git_text, load, resolve
+from tools.processes import run_python
+from tools.yaml_files import set_values
 
 FOLDER = Path(".dvc/tmp/seeds")  # git ignores it
 COPIES = FOLDER / "copies"  # removed when all runs have ended well
@@ -152,7 +137,7 @@ def prepare(base: Revision, head: Revision) -> list[Side]:
         commit = revision.commit or workspace_commit()
         copy = COPIES / git_text("rev-parse", f"{commit}^{{tree}}")
         if not copy.exists():
-            make_copy(commit, copy, cache)
+            scratch.copy_commit(commit, copy, cache)
         sides.append(Side(name, revision, copy.resolve()))
     if sides[0].copy == sides[1].copy:
         raise UserError(f"{sides[0]} and {sides[1]} hold the same files: nothing to compare")
@@ -164,16 +149,6 @@ def workspace_commit() -> str:
     day."""
     identity = ("-c", "user.name=tools.seeds", "-c", "user.email=tools.seeds@localhost")
     return git_text(*identity, "stash", "create") or git_text("rev-parse", "HEAD")
-
-
-def make_copy(commit: str, copy: Path, cache: Path) -> None:
-    """A clone at that commit, with that DVC cache. A killed start leaves no half of one."""
-    half = copy.with_name("half")
-    shutil.rmtree(half, ignore_errors=True)
-    check_out(commit, half)
-    text = f"[cache]\n    dir = {cache}\n"
-    (half / ".dvc/config.local").write_text(text, encoding="utf-8")
-    half.rename(copy)
 
 
 def cache_folder() -> Path:
@@ -221,9 +196,9 @@ def run_one(side: Side, seed: int, seconds: float) -> None:
     """
     name = f"{side}, seed {seed}"
     wait_for_orphans(side.copy, seconds)
-    set_seed(side.copy / PARAMS, seed)
+    set_values(side.copy / PARAMS, {SEED: seed})
     command = ("-m", "dvc", "repro", METRICS.stage)
-    variables = copy_environment(FOLDER)
+    variables = scratch.environment(FOLDER)
     try:
         status = run_python(
             *command, folder=side.copy, variables=variables, log=side.log, seconds=seconds
@@ -259,15 +234,6 @@ def wait_for_orphans(copy: Path, seconds: float) -> None:
     # DVC's list of who reads and writes there: a killed process may stand in it. DVC believes it
     # for as long as the system has not forgotten that process's number.
     (copy / ".dvc/tmp/rwlock").unlink(missing_ok=True)
-
-
-def set_seed(path: Path, seed: int) -> None:
-    """Change the seed in the params.yaml of a copy."""
-    editor = YAML()  # keeps comments and order
-    content = editor.load(path)
-    group, key = SEED.split(".")
-    content[group][key] = seed
-    editor.dump(content, path)
 
 
 def read_outcome(side: Side, seed: int) -> Outcome:

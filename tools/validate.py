@@ -18,7 +18,7 @@ from stages.evaluate import EvaluateParams
 from stages.model.network import NetworkConfig
 from stages.plot import PlotParams
 from stages.train import TrainParams
-from tools.repository import PARAMS
+from tools.git import PARAMS
 
 GROUPS: dict[str, type[params.Params]] = {
     "download": DownloadParams,

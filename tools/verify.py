@@ -7,7 +7,7 @@ commit, from which the committed results were removed. What comes out is compare
 digest of each output, dvc.lock, and each file in git. Prints a row for each output, a line for
 each value that differs, then the CPU and PyTorch. Exits with 0 if nothing differs, with 1
 otherwise. On another architecture than x86-64, the digests may be in a file of their own
-(tools/claims.py); then they alone are compared.
+(tools/expected.py); then they alone are compared.
 """
 
 import json
@@ -24,12 +24,14 @@ import torch
 from stages.common import files
 from stages.common.errors import UserError, run
 from stages.model import numerics
-from tools import claims, differences, machine, repository
-from tools.claims import read_digests
+from tools import differences, expected, machine, scratch
+from tools.dvc_files import LOCK, read_pipeline
+from tools.expected import read_digests
+from tools.git import PARAMS, PIPELINE, Revision, find, git, git_text, resolve
 from tools.markdown import code
-from tools.pipeline import LOCK, copy_environment, read_pipeline, run_python
-from tools.repository import PARAMS, PIPELINE, Revision, find, git, git_text, resolve
+from tools.processes import run_python
 from tools.terminal import columns
+from tools.yaml_files import set_values
 
 CACHE = ".dvc/cache/files/md5"
 FOLDER = ".dir"  # ends the digest of a folder
@@ -64,35 +66,36 @@ def main() -> None:
     if git_text("--no-optional-locks", "status", "--porcelain"):  # it would write the index
         print("Note: the committed files are verified, not the workspace's changes", flush=True)
 
-    with TemporaryDirectory(prefix="verify-") as scratch:
-        copy = check_out(revision.commit, Path(scratch))
+    with TemporaryDirectory(prefix="verify-") as folder:
+        copy = check_out(revision.commit, Path(folder))
         refuse_frozen(revision)
-        name, claim = claims.read(copy, numerics.ARCHITECTURE)
-        if claim.made:
-            print(f"Its {name} has digests for this machine. {claims.describe(claim)}", flush=True)
-        claims.set_params(copy / PARAMS, claim.params)
-        remove_results(copy, claim.outputs)
+        name, wanted = expected.read(copy, numerics.ARCHITECTURE)
+        if wanted.made:
+            print(
+                f"{name} has digests of this architecture. {expected.describe(wanted)}", flush=True
+            )
+        set_values(copy / PARAMS, wanted.params)
+        remove_results(copy, wanted.outputs)
         repro(copy)
-        expected, got = claim.outputs, read_digests(copy)
-        rows = list(compare(expected, got, Path(CACHE), copy / CACHE))
+        got = read_digests(copy)
+        rows = list(compare(wanted.outputs, got, Path(CACHE), copy / CACHE))
         changes = describe_changes(revision, copy) if name == LOCK else []
 
-    different = sum(expected.get(path) != got.get(path) for path in expected | got)
-    outcome = verdict(different, len(expected | got), changes, name)
+    paths = wanted.outputs | got
+    different = sum(wanted.outputs.get(path) != got.get(path) for path in paths)
+    outcome = verdict(different, len(paths), changes, name)
     print("", table(rows), "", *changes, outcome, conditions(), sep="\n")
     if args.report:
         files.write(args.report, report(outcome, changes).encode())
     sys.exit(1 if different or changes else 0)
 
 
-def check_out(commit: str, scratch: Path) -> Path:
+def check_out(commit: str, folder: Path) -> Path:
     """A clone at that commit, with an empty DVC cache of its own. From another cache DVC would take
     the results of earlier runs instead of running. A wrong output of this run stays out of it."""
-    copy = scratch / "copy"
-    repository.check_out(commit, copy)
+    copy = scratch.copy_commit(commit, folder / "copy", Path("cache"))
     if not (copy / LOCK).exists():
         raise UserError(f"{commit}: has no {LOCK}, so there is nothing to verify")
-    (copy / ".dvc/config.local").write_text("[cache]\n    dir = cache\n", encoding="utf-8")
     return copy
 
 
@@ -123,8 +126,8 @@ def repro(copy: Path, **variables: str) -> None:
     Raises:
         UserError: a stage failed, and has said why.
     """
-    scratch = copy.parent
-    environment = {"TMPDIR": str(scratch)} | copy_environment(scratch) | variables
+    folder = copy.parent
+    environment = {"TMPDIR": str(folder)} | scratch.environment(folder) | variables
     if run_python("-m", "dvc", "repro", "--force", folder=copy, variables=environment):
         raise UserError("the pipeline failed, as shown above: nothing to compare")
 

@@ -21,7 +21,7 @@ from stages.model import weights
 from tests.support import posix, sshd
 from tests.support.project import ENVIRONMENT, Project
 from tests.support.runner import DATA, digests
-from tools.pipeline import kill
+from tools.processes import kill
 
 pytestmark = posix.only  # OpenSSH as on Linux, and its sh
 MODEL = "models/model.safetensors"

@@ -12,7 +12,7 @@ import pytest
 from tests.support import posix
 from tests.support.project import ENVIRONMENT, Project
 from tests.support.runner import digests
-from tools.claims import Claim, read_digests
+from tools.expected import Expected, read_digests
 
 VERIFY = ("python", "-m", "tools.verify")
 ON_WINDOWS = ("python", "-m", "tests.support.windows", "tools.verify")
@@ -100,7 +100,7 @@ def test_an_architecture_may_have_digests_of_its_own_with_other_parameters(
     another = ("setarch", "i686")
     project.set_param("train", "epochs", 1)
     project(*another, "dvc", "repro")
-    claim = Claim(
+    claim = Expected(
         made="by a test", params={"train.epochs": 1}, outputs=read_digests(project.folder)
     )
     name = "dvc.i686.json"
@@ -110,7 +110,7 @@ def test_an_architecture_may_have_digests_of_its_own_with_other_parameters(
     project("git", "commit", "--quiet", "--message=digests of this architecture")
     process = project.run(*another, *VERIFY)
     assert process.returncode == 0, process.stdout
-    expected = f"Its {name} has digests for this machine. They are of a run with train.epochs=1 (by"
+    expected = f"{name} has digests of this architecture. They are of a run with train.epochs=1 (by"
     assert expected in process.stdout
     assert "All 9 artifacts are the same" in process.stdout
 

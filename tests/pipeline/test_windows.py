@@ -7,7 +7,7 @@ import pytest
 
 from tests.support import faults, runner
 from tests.support.project import Project
-from tools.pipeline import Pipeline
+from tools.dvc_files import Pipeline
 
 PIPELINE = Pipeline.parse((runner.ROOT / "dvc.yaml").read_bytes())
 

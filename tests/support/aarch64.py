@@ -21,7 +21,8 @@ from tempfile import TemporaryDirectory
 from stages.common import files
 from stages.common.errors import UserError, run
 from tests.support.runner import ROOT
-from tools import claims, verify
+from tools import expected, verify
+from tools.yaml_files import set_values
 
 QEMU = shutil.which("qemu-aarch64")
 DEBIAN = ["python3", "libgomp1", "libstdc++6"]
@@ -112,7 +113,7 @@ def record(arm: Arm) -> None:
     gave to dvc.aarch64.json."""
     with TemporaryDirectory(prefix="aarch64-") as scratch:
         copy = verify.check_out("HEAD", Path(scratch))
-        claims.set_params(copy / "params.yaml", RECORDED)
+        set_values(copy / "params.yaml", RECORDED)
         variables = arm.variables(copy)
         words = ["env", *(f"{k}={v}" for k, v in variables.items()), *arm.python(RECORDED_ON)]
         python = Path(scratch) / "bin/python"
@@ -126,7 +127,7 @@ def record(arm: Arm) -> None:
             capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
         made = f"emulated by qemu-aarch64 -cpu {RECORDED_ON}; {version}"
-        claim = claims.Claim(made=made, params=RECORDED, outputs=claims.read_digests(copy))
+        claim = expected.Expected(made=made, params=RECORDED, outputs=expected.read_digests(copy))
     files.write(ROOT / "dvc.aarch64.json", files.canonical_json(claim.model_dump()))
 
 

@@ -11,7 +11,7 @@ from stages.common import mnist, tables
 from stages.common.files import sha256
 from stages.common.tables import EpochScores
 from tests.support.runner import ROOT
-from tools.pipeline import md5
+from tools.dvc_files import md5
 
 RIGHT = [3] * 10  # the labels, too
 

@@ -16,8 +16,8 @@ from tools.compare.comparison import Change, Confusion, compare, top_confusions
 from tools.compare.evidence import Evidence, Recipe
 from tools.compare.groups import Group, Run, compare_seeds
 from tools.compare.seeds_file import Seeds, compare_recipes, encode, parse
-from tools.pipeline import Pipeline
-from tools.repository import Revision
+from tools.dvc_files import Pipeline
+from tools.git import Revision
 
 LABELS = [0] * 8 + [1] * 8 + [9] * 4
 SIX_WRONG = [1] * 6 + LABELS[6:]  # images 0 to 5

@@ -13,8 +13,8 @@ from stages.common.tables import EpochScores, Prediction
 from tests.support.runner import ROOT
 from tools.compare.consistency import agreement, contradictions, warnings
 from tools.compare.evidence import Evidence, Recipe
-from tools.pipeline import Pipeline
-from tools.repository import WORKSPACE
+from tools.dvc_files import Pipeline
+from tools.git import WORKSPACE
 
 PIN = sha256(mnist.encode_idx(np.array([0, 0, 7], np.uint8)))
 ROWS = [Prediction(0, 0, 0, 0.9), Prediction(1, 0, 3, 0.6), Prediction(2, 7, 7, 0.8)]

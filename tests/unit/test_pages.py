@@ -21,7 +21,7 @@ from tests.support import commands
 from tests.support.pages import ALL, PAGES, README, TOPICS, Command, Page
 from tests.support.project import tracked_files
 from tests.support.runner import ROOT
-from tools.pipeline import Lock
+from tools.dvc_files import Lock
 
 METRICS = json.loads((ROOT / "metrics/metrics.json").read_text(encoding="utf-8"))
 ADAPTING, NOTEBOOK, PARAMETERS = (

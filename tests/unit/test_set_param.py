@@ -11,8 +11,8 @@ from ruamel.yaml import YAML
 
 from stages.common import mnist, params
 from tests.support.runner import ROOT
-from tools.pipeline import flatten
 from tools.validate import GROUPS
+from tools.yaml_files import flatten
 
 PARAMS = ROOT / "params.yaml"
 VALUES: dict[str, list[tuple[str, Any]]] = {  # what follows -S KEY=, and the value that comes of it

@@ -1,7 +1,6 @@
 """What the sources may hold, and who may import whom."""
 
 import ast
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -76,10 +75,3 @@ def test_no_test_imports_another_test() -> None:
         assert relative == [], name(source)
         ours = {module for module in imported(source) if f"{module}.".startswith("tests.")}
         assert [module for module in ours if not module.startswith("tests.support")] == [], source
-
-
-def test_no_two_modules_share_a_name() -> None:
-    """A name says what a module does, so two with one name would do the same."""
-    names = Counter(source.stem for source in SOURCES + TOOLS + BENCHMARKS)
-    shared = {stem for stem, n in names.items() if n > 1}
-    assert shared <= {"__init__", "__main__"}

@@ -21,8 +21,8 @@ from tools.compare.comparison import Comparison, compare
 from tools.compare.consistency import agreement, contradictions, warnings
 from tools.compare.groups import SeedComparison, compare_seeds
 from tools.compare.seeds_file import SEEDS, Recipes, compare_recipes
+from tools.git import WORKSPACE, resolve
 from tools.markdown import code
-from tools.repository import WORKSPACE, resolve
 from tools.statistics import ALPHA
 
 

@@ -13,8 +13,8 @@ from stages.common.intervals import Rate, rate
 from stages.common.mnist import CLASSES
 from stages.common.tables import count_confusions
 from tools.compare.evidence import ACCURACY, PER_DIGIT, Evidence, differing
-from tools.pipeline import DATA, MODEL, Output
-from tools.repository import Revision
+from tools.dvc_files import DATA, MODEL, Output
+from tools.git import Revision
 from tools.statistics import ALPHA, holm, mcnemar
 
 Verdict = Literal["better", "worse", "no evidence", "same predictions"]

@@ -8,8 +8,8 @@ import numpy as np
 from stages.common import mnist
 from stages.common.files import sha256
 from tools.compare.evidence import ACCURACY, LOSS, PER_DIGIT, Evidence
+from tools.dvc_files import EPOCHS, METRICS, PREDICTIONS
 from tools.markdown import code
-from tools.pipeline import EPOCHS, METRICS, PREDICTIONS
 
 ROUNDING = 0.5e-6  # half of the last of the six decimals that the files have
 LABELS = mnist.FILES["test"][1]

@@ -11,7 +11,7 @@ from pydantic import FiniteFloat, TypeAdapter
 
 from stages.common import tables
 from stages.common.tables import EpochScores, Prediction
-from tools.pipeline import (
+from tools.dvc_files import (
     EPOCHS,
     LOCK,
     METRICS,
@@ -20,11 +20,11 @@ from tools.pipeline import (
     Lock,
     Output,
     Pipeline,
-    flatten,
     md5,
     read_pipeline,
 )
-from tools.repository import PARAMS, REQUIREMENTS, Revision, find, parse, parse_yaml, read
+from tools.git import PARAMS, REQUIREMENTS, Revision, find, parse, read
+from tools.yaml_files import flatten, parse_yaml
 
 ACCURACY, LOSS, PER_DIGIT = "test.accuracy", "test.loss", "per_digit."  # in metrics.json
 SEED = "train.seed"  # in params.yaml

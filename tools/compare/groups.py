@@ -21,7 +21,7 @@ from tools.compare.evidence import (
     Recipe,
     recipe_differences,
 )
-from tools.pipeline import PREDICTIONS
+from tools.dvc_files import PREDICTIONS
 from tools.statistics import holm, least_change, paired_t, pairs_needed
 
 

@@ -15,8 +15,8 @@ from stages.common.errors import UserError
 from stages.common.tables import EpochScores, History
 from stages.plot import BLUE, RED, encode_png, format_accuracy, format_loss, image_grid, set_style
 from tools.compare.evidence import Evidence
-from tools.pipeline import DATA, EPOCHS, HISTORY, locate
-from tools.repository import load
+from tools.dvc_files import DATA, EPOCHS, HISTORY, locate
+from tools.git import load
 
 COLUMNS = ["loss", "accuracy"]
 MAX_SHOWN = 50  # digits in a picture

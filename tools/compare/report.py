@@ -16,8 +16,8 @@ from tools.compare.comparison import Change, Comparison, Confusion, Digests, Pai
 from tools.compare.evidence import ACCURACY, PER_DIGIT, SEED
 from tools.compare.groups import Means, Run, Sample, SeedComparison, digit_metrics
 from tools.compare.seeds_file import SEEDS, Recipes
+from tools.git import Revision
 from tools.markdown import code, table
-from tools.repository import Revision
 from tools.statistics import ALPHA, MAX_PAIRS, POWER, least_flips
 
 NETWORK_VERDICTS = {

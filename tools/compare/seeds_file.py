@@ -12,7 +12,7 @@ from stages.common import files
 from stages.common.errors import UserError
 from tools.compare.evidence import ACCURACY, Evidence, recipe_differences
 from tools.compare.groups import Group, SeedComparison, compare_groups
-from tools.repository import Revision, find
+from tools.git import Revision, find
 
 SEEDS = "evidence/seeds.json"  # no stage writes it, so it is not in dvc.yaml
 

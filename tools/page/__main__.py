@@ -20,9 +20,10 @@ from stages.common import files, mnist, tables
 from stages.common.errors import run
 from stages.common.tables import Prediction
 from stages.model import weights
+from tools.dvc_files import DATA, MODEL, PICTURES, PREDICTIONS, locate
+from tools.git import PARAMS, WORKSPACE, load
 from tools.page import content, provenance
-from tools.pipeline import DATA, MODEL, PICTURES, PREDICTIONS, locate
-from tools.repository import PARAMS, WORKSPACE, load, parse_yaml
+from tools.yaml_files import parse_yaml
 
 SOURCES = Path(__file__).parent
 SCRIPTS = ["network.js", "prepare.js", "pad.js", "confusion.js"]

@@ -4,8 +4,9 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from stages.common.errors import UserError
-from tools.pipeline import LOCK, run_python
-from tools.repository import git_text
+from tools.dvc_files import LOCK
+from tools.git import git_text
+from tools.processes import run_python
 
 LAST_COMMIT = ["log", "--no-show-signature", "--max-count=1"]
 

@@ -9,9 +9,10 @@ import pytest
 from stages.common.errors import UserError
 from tests.support.run_files import RIGHT, git, write_run
 from tests.support.runner import ROOT, STAGES
-from tools import pipeline
-from tools.pipeline import Lock, Pipeline, read_pipeline, run_python
-from tools.repository import WORKSPACE, resolve
+from tools import dvc_files
+from tools.dvc_files import Lock, Pipeline, read_pipeline
+from tools.git import WORKSPACE, resolve
+from tools.processes import run_python
 
 OUTPUTS = {
     name if isinstance(name, str) else next(iter(name))
@@ -20,13 +21,13 @@ OUTPUTS = {
     for name in stage.get(kind, [])
 }
 PATHS = {
-    pipeline.DATA: "data/MNIST/raw",
-    pipeline.MODEL: "models/model.safetensors",
-    pipeline.HISTORY: "metrics/history.csv",
-    pipeline.METRICS: "metrics/metrics.json",
-    pipeline.PREDICTIONS: "metrics/predictions.csv",
-    pipeline.EPOCHS: "metrics/epochs.csv",
-    pipeline.PICTURES: "metrics/plots",
+    dvc_files.DATA: "data/MNIST/raw",
+    dvc_files.MODEL: "models/model.safetensors",
+    dvc_files.HISTORY: "metrics/history.csv",
+    dvc_files.METRICS: "metrics/metrics.json",
+    dvc_files.PREDICTIONS: "metrics/predictions.csv",
+    dvc_files.EPOCHS: "metrics/epochs.csv",
+    dvc_files.PICTURES: "metrics/plots",
 }
 
 
@@ -51,8 +52,8 @@ def test_no_tool_writes_such_a_path_down(path: str) -> None:
 def test_each_revision_has_its_own_paths() -> None:
     git("tag", "old")
     write_run(Path(), 0.1, 0, RIGHT, metrics="scores")
-    assert read_pipeline(resolve("old")).path(pipeline.METRICS) == "metrics/metrics.json"
-    assert read_pipeline(WORKSPACE).path(pipeline.METRICS) == "scores/metrics.json"
+    assert read_pipeline(resolve("old")).path(dvc_files.METRICS) == "metrics/metrics.json"
+    assert read_pipeline(WORKSPACE).path(dvc_files.METRICS) == "scores/metrics.json"
 
 
 @pytest.mark.parametrize(
@@ -67,14 +68,14 @@ def test_each_revision_has_its_own_paths() -> None:
 def test_an_output_that_is_not_there_once_is_named(text: str, reason: str) -> None:
     start = r"^dvc\.yaml: stages\.evaluate\.plots: must name one path that ends in 'epochs\.csv' "
     with pytest.raises(UserError, match=rf"{start}\(.*{reason}"):
-        parse(text).path(pipeline.EPOCHS)
+        parse(text).path(dvc_files.EPOCHS)
 
 
 @pytest.mark.usefixtures("repository")
 def test_a_damaged_dvc_yaml_is_one_line() -> None:
     Path("dvc.yaml").write_text("stages: {train: {outs: [x]}}\n")
     with pytest.raises(UserError, match=r"^workspace: dvc\.yaml: not as .* stages\.train\.cmd"):
-        pipeline.locate(pipeline.MODEL)
+        dvc_files.locate(dvc_files.MODEL)
 
 
 @pytest.mark.usefixtures("repository")

@@ -6,8 +6,9 @@ import pytest
 
 from stages.common.errors import UserError
 from tests.support.run_files import RIGHT, commit, experiment, git, write_run
-from tools import repository
-from tools.repository import WORKSPACE, parse_yaml, resolve
+from tools import git as git_tool
+from tools.git import WORKSPACE, resolve
+from tools.yaml_files import parse_yaml
 
 in_repository = pytest.mark.usefixtures("repository")
 
@@ -83,7 +84,7 @@ def test_a_project_may_be_a_folder_of_a_repository(
 
 
 def read_params(name: str) -> dict[str, object]:
-    return repository.load(resolve(name), "params.yaml", parse_yaml)
+    return git_tool.load(resolve(name), "params.yaml", parse_yaml)
 
 
 @in_repository
@@ -94,7 +95,7 @@ def test_a_file_may_hold_any_bytes_and_may_be_missing() -> None:
     commit()
     names = ["empty", "none", "lines", "stages", "bytes"]
     for revision in (resolve("main"), WORKSPACE):
-        found = repository.find(revision, names)
+        found = git_tool.find(revision, names)
         assert {name: found[name] for name in contents} == contents
         assert "none" not in found
 
@@ -104,13 +105,13 @@ def test_all_that_is_missing_is_named_at_once_with_how_to_make_it() -> None:
     short = commit_without("dvc.lock", "metrics/metrics.json")
     paths = ["dvc.lock", "params.yaml", "metrics/metrics.json"]
     with pytest.raises(UserError) as error:
-        repository.read(resolve("main"), paths)
+        git_tool.read(resolve("main"), paths)
     assert str(error.value) == (
         f"main ({short}) lacks dvc.lock, metrics/metrics.json; make it:"
         f" `git checkout {short} && dvc repro`, and commit what came out"
     )
     with pytest.raises(UserError) as error:
-        repository.read(WORKSPACE, paths)
+        git_tool.read(WORKSPACE, paths)
     assert str(error.value) == (
         "workspace lacks dvc.lock, metrics/metrics.json; make it with `dvc repro`"
     )
@@ -120,7 +121,7 @@ def test_all_that_is_missing_is_named_at_once_with_how_to_make_it() -> None:
 def test_what_the_pipeline_does_not_make_is_not_promised_from_it() -> None:
     Path("dvc.yaml").unlink()
     with pytest.raises(UserError, match=r"^workspace lacks dvc.yaml; no stage writes this") as e:
-        repository.read(WORKSPACE, ["dvc.yaml"])
+        git_tool.read(WORKSPACE, ["dvc.yaml"])
     assert "dvc repro" not in str(e.value)
 
 

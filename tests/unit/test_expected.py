@@ -4,9 +4,10 @@ import pytest
 
 from stages.common.errors import UserError
 from tests.support.runner import ROOT
-from tools import claims, machine
+from tools import expected, machine
+from tools.yaml_files import set_values
 
-LOCK = claims.read_digests(ROOT)
+LOCK = expected.read_digests(ROOT)
 ON_ARM = """processor\t: 0
 BogoMIPS\t: 243.75
 CPU implementer\t: 0x41
@@ -16,21 +17,21 @@ CPU part\t: 0xd0c
 
 
 def test_the_claim_of_an_architecture_without_a_file_is_dvc_lock() -> None:
-    name, claim = claims.read(ROOT, "x86_64")
+    name, claim = expected.read(ROOT, "x86_64")
     assert name == "dvc.lock"
-    assert claim == claims.Claim(made="", params={}, outputs=LOCK)
+    assert claim == expected.Expected(made="", params={}, outputs=LOCK)
 
 
 def test_no_file_speaks_for_x86_64_but_dvc_lock(tmp_path: Path) -> None:
     (tmp_path / "dvc.lock").write_bytes((ROOT / "dvc.lock").read_bytes())
-    forged = claims.Claim(made="by hand", params={}, outputs={})
+    forged = expected.Expected(made="by hand", params={}, outputs={})
     (tmp_path / "dvc.x86_64.json").write_text(forged.model_dump_json())
-    assert claims.read(tmp_path, "x86_64")[0] == "dvc.lock"
+    assert expected.read(tmp_path, "x86_64")[0] == "dvc.lock"
 
 
 def test_the_claim_of_arm_fits_this_pipeline() -> None:
     """What no arithmetic touches is the same on both; weights are not."""
-    name, claim = claims.read(ROOT, "aarch64")
+    name, claim = expected.read(ROOT, "aarch64")
     assert name == "dvc.aarch64.json"
     assert claim.outputs.keys() == LOCK.keys()
     same = {path for path, digest in claim.outputs.items() if digest == LOCK[path]}
@@ -41,14 +42,14 @@ def test_the_claim_of_arm_fits_this_pipeline() -> None:
 def test_a_damaged_file_of_digests_is_named(tmp_path: Path) -> None:
     (tmp_path / "dvc.aarch64.json").write_text('{"params": {}}')
     with pytest.raises(UserError, match=r"^dvc\.aarch64\.json: 2 validation errors"):
-        claims.read(tmp_path, "aarch64")
+        expected.read(tmp_path, "aarch64")
 
 
 def test_params_change_where_they_are_named_and_nowhere_else(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     before = (ROOT / "params.yaml").read_text(encoding="utf-8")
     path.write_text(before, encoding="utf-8")
-    claims.set_params(path, {"train.epochs": 1, "train.augment.degrees": 10})
+    set_values(path, {"train.epochs": 1, "train.augment.degrees": 10})
     changed = set(path.read_text(encoding="utf-8").splitlines()) - set(before.splitlines())
     assert changed == {"  epochs: 1", "    degrees: 10"}
 

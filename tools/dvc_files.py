@@ -4,19 +4,14 @@ No tool repeats a path of the pipeline. It reads it from the dvc.yaml of the rev
 """
 
 import hashlib
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
-from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
-import psutil
 from pydantic import BaseModel
 
 from stages.common.errors import UserError
-from tools.repository import PIPELINE, WORKSPACE, Revision, load, parse_yaml
+from tools.git import PIPELINE, WORKSPACE, Revision, load
+from tools.yaml_files import parse_yaml
 
 LOCK = "dvc.lock"
 
@@ -136,72 +131,6 @@ class Lock(_File):
         return {path: digest for path, digest in inputs.items() if path not in self.outputs}
 
 
-def flatten(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"train": {"lr": 0.1}}` as `{"train.lr": 0.1}`."""
-    flat: dict[str, Any] = {}
-    for key, value in groups.items():
-        inner = isinstance(value, dict)
-        flat |= flatten(value, f"{prefix}{key}.") if inner else {prefix + key: value}
-    return flat
-
-
 def md5(content: bytes) -> str:
     """The digest that DVC records. It tells versions apart and protects from no forger."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
-
-
-def copy_environment(scratch: Path) -> dict[str, str]:
-    """The environment variables of DVC in a copy of the project. What DVC leaves behind goes into
-    the scratch folder. The MNIST files of the workspace, if it has them, are the first source; the
-    download stage checks them as it checks any other."""
-    variables = {"DVC_SITE_CACHE_DIR": str(scratch.absolute() / "site")}
-    data = locate(DATA).absolute()
-    if data.exists():
-        variables["MNIST_DIR"] = os.environ.get("MNIST_DIR") or str(data)
-    return variables
-
-
-def run_python(
-    *arguments: str,
-    folder: Path | None = None,
-    variables: Mapping[str, str] = {},
-    log: Path | None = None,
-    seconds: float | None = None,
-) -> int:
-    """Run this Python with these arguments and extra environment variables; return its exit status.
-    It comes first on PATH, so DVC runs the stages with it. What it prints goes to `log`, if given.
-
-    If this process ends early, the child and all its children are killed.
-
-    Raises:
-        TimeoutExpired: it took more than so many `seconds`, and was killed.
-    """
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    # In a group of its own, Ctrl-C at the terminal does not reach it: this process ends it.
-    with (
-        log.open("wb") if log else nullcontext() as output,
-        subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=folder,
-            env=os.environ | {"PATH": path} | {**variables},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT if log else None,
-            process_group=0,
-        ) as process,
-    ):
-        try:
-            return process.wait(seconds)
-        finally:
-            if process.poll() is None:
-                kill(psutil.Process(process.pid))
-
-
-def kill(process: psutil.Process) -> None:
-    """Kill a process and all that it started: killing DVC alone would leave the stage that it runs.
-    Each is suspended first, so that it starts no other meanwhile."""
-    with suppress(psutil.NoSuchProcess):
-        process.suspend()
-        for child in process.children():
-            kill(child)
-        process.kill()

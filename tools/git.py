@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
-from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from stages.common.errors import UserError
@@ -108,12 +107,6 @@ def _experiment(name: str) -> str | None:
     return experiments[here]
 
 
-def check_out(commit: str, folder: Path) -> None:
-    """Make `folder` a clone of the repository at that commit, which needs no branch to it."""
-    git("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
-    git("checkout", "--quiet", "--detach", commit, folder=folder)
-
-
 def find(revision: Revision, paths: Sequence[str]) -> dict[str, bytes]:
     """The content of each file that exists, by their path from the working directory."""
     if revision.commit is not None:
@@ -185,12 +178,3 @@ def _remedy(revision: Revision, paths: Sequence[str]) -> str:
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
-
-
-def parse_yaml(content: bytes) -> dict[str, Any]:
-    """A YAML mapping. It is YAML 1.2, as for DVC, and nothing in it can run code.
-
-    Raises:
-        YAMLError, ValueError: the content is something else.
-    """
-    return _MAPPING.validate_python(YAML(typ="safe", pure=True).load(content.decode()))
