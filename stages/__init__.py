@@ -7,7 +7,6 @@ DVC runs each stage with the first `python` on PATH. If that is not the Python o
 environment, the stage ends here with one line, instead of later with a failed import.
 """
 
-import gc
 import sys
 
 HINT = (
@@ -30,7 +29,5 @@ MISSING = [name for name in REQUIRED if find_spec(name) is None]
 if MISSING:
     sys.exit("%s lacks %s: %s" % (sys.executable, ", ".join(MISSING), HINT))  # noqa: UP031
 
-if sys.argv[0] == "-m":  # `python -m stages.STAGE`, before its imports
-    gc.disable()  # they make no garbage; stages.common.errors.run enables it
-    if sys.stdout.isatty():
-        print("Starting\r", end="", flush=True)
+if sys.argv[0] == "-m" and sys.stdout.isatty():  # `python -m stages.STAGE`, before its imports
+    print("Starting\r", end="", flush=True)

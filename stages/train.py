@@ -2,25 +2,32 @@
 
 Reads the MNIST folder and the groups `model` and `train` of params.yaml. Writes the first images
 as the network sees them, the weights after each epoch and at the end, and the history of loss and
-accuracy as it goes. It saves its state in the folder .progress after each epoch: a killed run
-continues from there. Processes that torchrun started share the work: stages/training/ranks.py.
+accuracy as it goes.
 
     python -m stages.train data/MNIST/raw models/model.safetensors models/checkpoints \\
         models/first_images.idx metrics/history.csv .progress
+
+From top to bottom: `main` goes through the epochs, `train_epoch` through the batches of one,
+`train_step` changes the weights, `shard_sums` is forward and backward. What stands in
+stages/training/ can be skipped: `augment` changes the images, `resume` keeps the state after each
+epoch in .progress, so that a killed run goes on, and `ranks` is for several processes.
 """
 
 import math
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from functools import partial, reduce
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
+from torch.nn import functional as F
 from tqdm import tqdm
 
 from stages.common import files, mnist, params, tables
@@ -28,12 +35,8 @@ from stages.common.errors import UserError, run
 from stages.common.tables import History
 from stages.model import numerics, weights
 from stages.model.network import Network, NetworkConfig
-from stages.training import augment, progress, ranks, state
-from stages.training.optimizer import SGD, Optimizer
-from stages.training.step import BatchSums, Examples, smoothed_targets, train_step
+from stages.training import augment, ranks, resume
 
-# The arguments that are paths of outputs.
-OUTPUTS = ("model", "checkpoints", "first_images", "history", "progress")
 SHOWN = 100  # images of the first batch, at most
 
 
@@ -69,101 +72,28 @@ class TrainParams(params.Params):
         return shards
 
 
-class Record:
-    """What training writes as it goes: history.csv, and the weights after each epoch."""
-
-    def __init__(self, history: Path, checkpoints: Path) -> None:
-        self._history = history
-        self._checkpoints = checkpoints
-        files.write(history, tables.encode(History, []))  # DVC removed what an earlier run wrote
-
-    def add(self, *rows: History) -> None:
-        """Add rows to the history."""
-        for row in rows:
-            files.append(self._history, tables.encode_rows([row]))
-
-    def checkpoint(self, epoch: int, network: Network) -> None:
-        """Save the weights after an epoch.
-
-        Raises:
-            FloatingPointError: a weight is not a finite number.
-        """
-        weights.save(self._checkpoints / weights.checkpoint_name(epoch), network)
-
-
 def main() -> None:
     start = time.monotonic()
     args = parse_arguments()
     p = params.load(args.params, "train", TrainParams)
     config = params.load(args.params, "model", NetworkConfig)
-    with ranks.only_rank_0_writes(args, *OUTPUTS) as args:
-        device = choose_device(p.device, numerics.pin())
-        numerics.keep_freed_memory()
-        images, labels = mnist.load(args.data, "train")
-        fingerprint = progress.fingerprint(
-            params={"model": config.model_dump(), "train": p.model_dump()},
-            data=files.sha256(images.tobytes() + labels.tobytes()),
-            device=str(device),
-        )
-        team = ranks.join(fingerprint, p.shards, device, args.params)
-        held_out = mnist.held_out(labels, p.validation_size)
-        x, y = to_tensors(images[~held_out], labels[~held_out], config, device)
-        files.write(args.first_images, mnist.encode_idx(first_images(x, p, config)))
+    numerics.pin()
+    device = numerics.choose_device(p.device)
 
-        shards = len(team.own(p.shards))  # those of this process: more workers would idle
-        workers = min(args.workers, shards or 1) if device.type == "cpu" else 1
-        print(f"Training on {len(x):,} images ({device}, workers: {workers})")
-        try:
-            with progress.kept(args.progress, fingerprint) as kept, team.pool(workers) as pool:
-                kept.epochs = team.broadcast(kept.epochs)
-                record = Record(args.history, args.checkpoints)
-                network = train(x, y, p, config, pool, kept, record)
-                weights.save(args.model, network)
-        except FloatingPointError as error:
-            raise UserError(f"{error}: lower train.lr ({p.lr})") from None
+    images, labels = mnist.load(args.data, "train")
+    fingerprint = resume.fingerprint(
+        params={"model": config.model_dump(), "train": p.model_dump()},
+        data=files.sha256(images.tobytes() + labels.tobytes()),
+        device=str(device),
+    )
+    chosen = ~mnist.held_out(labels, p.validation_size)
+    x = augment.Normalised(images[chosen], config.mean, config.std, device)  # (n, 1, 28, 28)
+    y = torch.from_numpy(labels[chosen].astype(np.int64)).to(device)  # (n,)
+
+    with ranks.joined(fingerprint, p.shards) as writes:  # of several processes, one writes
+        with resume.locked(args.progress) if writes else nullcontext():
+            train(x, y, p, config, fingerprint, args, writes=writes)
         print(f"Training has finished after {time.monotonic() - start:.1f} s")
-
-
-def train(
-    x: augment.Normalised,  # (n, 1, 28, 28), the images
-    y: Tensor,  # (n,), their labels
-    p: TrainParams,
-    config: NetworkConfig,
-    pool: ranks.Pool,
-    kept: progress.Progress,
-    record: Record,
-) -> Network:
-    """The trained network. An epoch that an earlier process finished is restored, not trained
-    again.
-
-    Raises:
-        FloatingPointError: the loss or a weight is no longer a finite number.
-    """
-    network, optimizer = initial_state(p, config, x.device)
-    targets = smoothed_targets(p.label_smoothing, x.device)
-    for epoch in range(1, p.epochs + 1):
-        if epoch <= len(kept.epochs):
-            rows = state.restore(kept.epochs[epoch - 1], network, optimizer)
-            record.add(*rows)
-        else:
-            transform = augment.transform(x, p.augment, p.seed, epoch)
-            examples = Examples(transform, y, targets, entropy=(p.seed, epoch))
-            batches = torch.split(shuffled(len(x), p.seed, epoch).to(x.device), p.batch_size)
-            rows, window = [], []  # of this epoch; the steps since the last row
-            for number, batch in enumerate(progress_bar(batches, epoch), start=1):
-                step = (epoch - 1) * len(batches) + number
-                lr = learning_rate(p, step, p.epochs * len(batches))
-                set_learning_rate(optimizer, lr)
-                # The step: forward, loss, gradient, optimizer.step().
-                window.append(train_step(network, optimizer, examples, batch, p.shards, pool))
-                if number % p.log_every == 0 or number == len(batches):
-                    rows.append(average(window, epoch, number, step, lr))
-                    record.add(rows[-1])
-                    tqdm.write(describe(rows[-1]))
-                    window.clear()
-        record.checkpoint(epoch, network)
-        kept.keep(epoch, state.snapshot(network, optimizer, rows))
-    return network
 
 
 def parse_arguments() -> Namespace:
@@ -181,63 +111,153 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
-def choose_device(name: Literal["cpu", "cuda"], difference: str) -> torch.device:
-    """The device of that name. Says so when the bits may differ from those in dvc.lock: on a GPU,
-    or for the reason `difference`, if there is one.
-
-    Raises:
-        UserError: `cuda` was asked for and there is none.
-    """
-    if name == "cuda":
-        if not torch.cuda.is_available():
-            raise UserError(
-                "params.yaml: train.device: cuda, but PyTorch sees no GPU here; use cpu, or"
-                " install a GPU's driver and PyTorch's CUDA build"
-            )
-        numerics.pin_gpu()
-        difference = "they are computed on a GPU"
-    if difference:
-        print(f"Note: the last bits of the weights may differ from dvc.lock: {difference}")
-    return torch.device(name)
-
-
-def to_tensors(
-    images: mnist.Images, labels: mnist.Labels, config: NetworkConfig, device: torch.device
-) -> tuple[augment.Normalised, Tensor]:
-    """The images (n, 1, 28, 28), and their labels, (n,) int64."""
-    pixels = torch.tensor(images, device=device).unsqueeze(1)
-    normalised = augment.Normalised(pixels, config.mean, config.std)
-    return normalised, torch.from_numpy(labels.astype(np.int64)).to(device)
-
-
-def first_images(x: augment.Normalised, p: TrainParams, config: NetworkConfig) -> mnist.Images:
-    """The first images of training, (2, k, 28, 28): as in the data, and as the network sees them
-    in the first epoch."""
-    first = shuffled(len(x), p.seed, epoch=1)[: min(p.batch_size, SHOWN)].to(x.device)
-    pair = torch.stack([x[first], augment.transform(x, p.augment, p.seed, epoch=1)(first)])
-    return to_pixels(pair, config)
-
-
-def to_pixels(images: Tensor, config: NetworkConfig) -> mnist.Images:
-    """Normalised images (..., 1, 28, 28) as they were, (..., 28, 28) uint8."""
-    pixels = 255 * (images.squeeze(-3) * config.std + config.mean)
-    return pixels.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
-
-
-def initial_state(
-    p: TrainParams, config: NetworkConfig, device: torch.device
-) -> tuple[Network, SGD]:
-    """The network before training, with weights that the seed decides, and its optimizer."""
-    torch.manual_seed(p.seed)
-    network = Network(config).to(device)
-    optimizer = SGD(
+def train(
+    x: augment.Normalised,  # (n, 1, 28, 28), the images
+    y: Tensor,  # (n,), their labels
+    p: TrainParams,
+    config: NetworkConfig,
+    fingerprint: dict[str, Any],
+    out: Namespace,  # the paths to write to
+    *,
+    writes: bool,
+) -> None:
+    """All epochs. What an epoch gives is written as it comes; one that an earlier process finished
+    is restored, not trained again."""
+    torch.manual_seed(p.seed)  # decides the first weights
+    network = Network(config).to(x.device)
+    optimizer = torch.optim.SGD(
         network.parameters(),
         lr=p.lr,
         momentum=p.momentum,
         nesterov=p.nesterov,
         weight_decay=p.weight_decay,
     )
-    return network, optimizer
+    if writes:
+        for path in out.checkpoints.glob("epoch-*"):  # DVC did so, if it started this process
+            path.unlink()
+        first = shuffled(len(x), p.seed, epoch=1)[: min(p.batch_size, SHOWN)]
+        pairs = augment.before_and_after(x, first, p.augment, p.seed)
+        files.write(out.first_images, mnist.encode_idx(pairs))
+        files.write(out.history, tables.encode(History, []))
+    finished = iter(resume.finished_epochs(out.progress, fingerprint) if writes else [])
+    workers = min(out.workers, math.ceil(p.shards / ranks.size())) if x.device.type == "cpu" else 1
+    print(f"Training on {len(x):,} images ({x.device}, workers: {workers})")
+
+    with numerics.pool(workers) as pool:
+        for epoch in range(1, p.epochs + 1):
+            state = ranks.from_rank_0(next(finished, b""))
+            coming: Iterable[History] = (
+                resume.restore(state, network, optimizer)
+                if state
+                else train_epoch(network, optimizer, x, y, p, epoch, pool)
+            )
+            rows = []
+            for row in coming:
+                rows.append(row)
+                if writes:
+                    files.append(out.history, tables.encode_rows([row]))
+            if writes:
+                weights.save(out.checkpoints / weights.checkpoint_name(epoch), network)
+                resume.keep(out.progress, epoch, fingerprint, network, optimizer, rows)
+    if writes:
+        weights.save(out.model, network)
+        resume.clear(out.progress)
+
+
+def train_epoch(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    x: augment.Normalised,
+    y: Tensor,
+    p: TrainParams,
+    epoch: int,
+    pool: numerics.Workers,
+) -> Iterator[History]:
+    """Train on each image once. Gives a row of history after every p.log_every batches, and one
+    for those that are left.
+
+    Raises:
+        UserError: the loss is no longer a finite number.
+    """
+    images = augment.transform(x, p.augment, p.seed, epoch)  # indices (k,) to (k, 1, 28, 28)
+    targets = smoothed_targets(p.label_smoothing, x.device)
+    batches = torch.split(shuffled(len(x), p.seed, epoch).to(x.device), p.batch_size)
+    window: list[BatchSums] = []  # the batches since the last row
+    bar = tqdm(batches, f"Epoch {epoch}", leave=False, file=sys.stdout, disable=None)
+    for number, batch in enumerate(bar, start=1):
+        step = (epoch - 1) * len(batches) + number
+        lr = learning_rate(p, step, p.epochs * len(batches))
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+        # The step: forward, loss, gradient, optimizer.step().
+        window.append(train_step(network, optimizer, images, y, targets, batch, p.shards, pool))
+        if number % p.log_every == 0 or number == len(batches):
+            row = average(window, p, epoch, number, step, lr)
+            tqdm.write(describe(row))
+            yield row
+            window.clear()
+
+
+class BatchSums(NamedTuple):
+    """Sums over the images of a batch, computed before the weights change."""
+
+    loss: Tensor  # (), summed over the images
+    correct: Tensor  # (), how many images were classified as labelled
+    images: int
+
+
+def train_step(
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    images: augment.Transform,  # indices (k,) to images (k, 1, 28, 28)
+    y: Tensor,  # (n,), the labels of all images
+    targets: Tensor,  # (10, 10), for each label the probabilities that the network should give
+    batch: Tensor,  # (k,), indices of images
+    shards: int,
+    pool: numerics.Workers,
+) -> BatchSums:
+    """Move the weights one step against the gradient of the mean loss of a batch.
+
+    The batch is cut into a fixed number of parts, the shards. The gradient of each is computed on
+    its own, by any worker or process, and the gradients are added in the order of the shards. So
+    the bits of the sum do not depend on how many workers there are.
+    """
+    compute = partial(shard_sums, network, images, y, targets, len(batch))
+    sums = ranks.map_shards(compute, batch.tensor_split(shards), pool)  # a row a shard
+    loss, correct, *gradients = [reduce(torch.add, column) for column in zip(*sums, strict=True)]
+    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+    return BatchSums(loss, correct, len(batch))
+
+
+def shard_sums(
+    network: Network,
+    images: augment.Transform,
+    y: Tensor,
+    targets: Tensor,
+    batch_size: int,
+    shard: Tensor,  # (k,), indices of images
+) -> list[Tensor]:
+    """One shard's sum of losses, count of correct images, and gradient of the batch's mean cross
+    entropy with the targets, a tensor for each parameter of the network.
+
+    The losses are those of the labels alone, as they are on the test images.
+    """
+    labels = y[shard]
+    log_probabilities = network(images(shard))  # (k, 10)
+    cross_entropy = (log_probabilities * targets[labels]).sum() / -batch_size
+    gradients = torch.autograd.grad(cross_entropy, list(network.parameters()))
+    loss = F.nll_loss(log_probabilities.detach(), labels, reduction="sum")
+    correct = (log_probabilities.argmax(dim=1) == labels).sum()
+    return [loss, correct, *gradients]
+
+
+def smoothed_targets(smoothing: float, device: torch.device) -> Tensor:
+    """The targets of each label, (10, 10): 1 for its own digit, of which the part `smoothing` is
+    spread evenly over all digits. Source: Szegedy et al. 2016, arXiv 1512.00567."""
+    labels = torch.eye(mnist.CLASSES, device=device)
+    return (1 - smoothing) * labels + smoothing / mnist.CLASSES
 
 
 def shuffled(n: int, seed: int, epoch: int) -> Tensor:
@@ -257,29 +277,22 @@ def learning_rate(p: TrainParams, step: int, steps: int) -> float:
     return p.lr * min(step / rise, 1, (steps - step + 1) / (steps - rise))
 
 
-def progress_bar(batches: Sequence[Tensor], epoch: int) -> Iterable[Tensor]:
-    """The batches, with a bar on a terminal that shows how many are done."""
-    return tqdm(batches, f"Epoch {epoch}", leave=False, file=sys.stdout, disable=None)
-
-
-def set_learning_rate(optimizer: Optimizer, lr: float) -> None:
-    """Use this learning rate from the next step on."""
-    for group in optimizer.param_groups:
-        group["lr"] = lr
-
-
-def average(window: Sequence[BatchSums], epoch: int, batch: int, step: int, lr: float) -> History:
+def average(
+    window: Sequence[BatchSums], p: TrainParams, epoch: int, batch: int, step: int, lr: float
+) -> History:
     """The row of history for some batches, of which the last has these numbers: means per image.
 
     Raises:
-        FloatingPointError: a batch's loss is not finite; the message names the batch.
+        UserError: a batch's loss is not finite; the message names the batch.
     """
     losses = torch.stack([sums.loss for sums in window]).tolist()
     correct = torch.stack([sums.correct for sums in window]).tolist()
     images = sum(sums.images for sums in window)
     for number, loss in enumerate(losses, start=batch - len(window) + 1):
         if not math.isfinite(loss):
-            raise FloatingPointError(f"loss became {loss} at epoch {epoch}, batch {number}")
+            raise UserError(
+                f"loss became {loss} at epoch {epoch}, batch {number}: lower train.lr ({p.lr})"
+            )
     return History(epoch, batch, step, lr, math.fsum(losses) / images, sum(correct) / images)
 
 

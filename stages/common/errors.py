@@ -25,7 +25,6 @@ def run(main: Callable[[], None]) -> None:
     PyTorch, a process then ends half a second earlier.
     """
     gc.freeze()
-    gc.enable()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(line_buffering=True, errors="backslashreplace")
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -10,8 +10,6 @@ from typing import Any
 
 from stages.common.errors import UserError
 
-PAGE = 4096  # bytes
-
 
 def write(path: Path, content: bytes) -> None:
     """Write `content` to `path` whole or not at all, and sync it to the disk.
@@ -43,22 +41,14 @@ def write(path: Path, content: bytes) -> None:
 
 
 def append(path: Path, line: bytes) -> None:
-    """Add a line to a file that `write` made: all of it or nothing, for a reader and after a kill.
-
-    The system takes a write page by page. So a line within one page is added by itself, and only
-    one that begins a new page by writing the whole file anew. Lines since then are not synced: a
-    power cut may lose them.
+    """Add a line to the end of a file. It is not synced: a power cut may lose it.
 
     Raises:
         UserError: the file cannot be written or the disk is full.
     """
     try:
-        size = path.stat().st_size
-        if size // PAGE == (size + len(line) - 1) // PAGE:
-            with path.open("ab", buffering=0) as file:
-                file.write(line)
-        else:
-            write(path, path.read_bytes() + line)
+        with path.open("ab") as file:
+            file.write(line)
     except OSError as error:
         raise _not_written(path, error) from error
 

@@ -26,26 +26,6 @@ class NetworkConfig(Params):
     std: Annotated[float, Field(gt=0, le=1, title="standard deviation")]
 
 
-class Dropout(nn.Module):
-    """Sets each number to 0 with probability `p` in training, and scales the others up by 1/(1-p).
-
-    PyTorch's own dropout draws from one generator for all threads, so the number of workers would
-    change the bits. This one draws from the generator that the training step passes on. Outside of
-    training there is none, and the numbers stay as they are.
-    """
-
-    def __init__(self, p: float) -> None:
-        super().__init__()
-        self.p = p
-
-    def forward(self, x: Tensor, random: torch.Generator | None = None) -> Tensor:
-        """Any shape; the mask is drawn on the CPU, so that it is the same on a GPU."""
-        if random is None:
-            return x
-        kept = torch.rand(x.shape, generator=random) >= self.p
-        return x * kept.to(x.device) / (1 - self.p)
-
-
 def layers(config: NetworkConfig) -> dict[str, nn.Module]:
     """The layers by name, in order, from images (n, 1, 28, 28) to log probabilities (n, 10). The
     names of those with weights are the names in a weights file: `conv1.weight` and so on.
@@ -88,12 +68,5 @@ class Network(nn.Sequential):
         self.config = config
         for name, layer in layers(config).items():
             self.add_module(name, layer)
-        self.has_dropout = any(isinstance(layer, Dropout) for layer in self)
         # The same numbers in another order in memory, a third faster on a CPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-
-    def forward(self, x: Tensor, random: torch.Generator | None = None) -> Tensor:
-        """The layers one after the other. Only training passes `random`, to let dropout draw."""
-        for layer in self:
-            x = layer(x, random) if isinstance(layer, Dropout) else layer(x)
-        return x

@@ -15,10 +15,12 @@ from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import numpy as np
 import torch
+
+from stages.common.errors import UserError
 
 _BY_ARCHITECTURE = {
     "x86_64": {
@@ -44,41 +46,62 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def pin() -> str:
+def pin() -> None:
     """Fix how the CPU computes. The libraries read the settings once, at their first operation,
-    so call this before any tensor is made.
-
-    Returns:
-        Why the last bits may differ from those in dvc.lock. Empty if they are the same.
-    """
+    so call this before any tensor is made."""
     torch.set_num_threads(1)
-    if ARCHITECTURE == "x86_64" and not torch.cpu.get_capabilities()["avx2"]:
-        return "this CPU has no AVX2"  # with the settings, PyTorch would crash
+    if lacks_avx2():
+        return  # with the settings, PyTorch would crash
     os.environ.update(SETTINGS)
     if ARCHITECTURE == "aarch64":
         # Arm's library, behind oneDNN, chooses its code by the CPU and has no setting for that.
         torch.backends.mkldnn.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
         torch.backends.nnpack.set_flags(_enabled=False)  # type: ignore[no-untyped-call]
-    return difference(platform.system(), ARCHITECTURE, torch.__config__.show())
+    # Let glibc keep a step's memory for the next one. Otherwise it gives large blocks back to the
+    # system and takes them anew, which makes a step up to a third longer. How large a block it
+    # keeps follows the largest one that was freed so far, at most 32 MiB: so one of that size,
+    # less malloc's own header, is made and freed. Source: mallopt(3), M_MMAP_THRESHOLD.
+    torch.empty(2**25 - 2**16, dtype=torch.uint8)
 
 
-def difference(system: str, architecture: str, build: str) -> str:
-    """Why the last bits may differ from those in dvc.lock, if PyTorch was built like this."""
+def lacks_avx2() -> bool:
+    """Whether this is an old x86-64 CPU."""
+    return ARCHITECTURE == "x86_64" and not torch.cpu.get_capabilities()["avx2"]
+
+
+def choose_device(name: Literal["cpu", "cuda"]) -> torch.device:
+    """The device of that name, after `pin`. Says so when the last bits may differ from dvc.lock.
+
+    Raises:
+        UserError: `cuda` was asked for and there is none.
+    """
+    if name == "cuda":
+        if not torch.cuda.is_available():
+            raise UserError(
+                "params.yaml: train.device: cuda, but PyTorch sees no GPU here; use cpu, or"
+                " install a GPU's driver and PyTorch's CUDA build"
+            )
+        pin_gpu()
+        reason = "they are computed on a GPU"
+    else:
+        reason = why_bits_may_differ(platform.system(), ARCHITECTURE, torch.__config__.show())
+    if reason:
+        print(f"Note: the last bits of the weights may differ from dvc.lock: {reason}")
+    return torch.device(name)
+
+
+def why_bits_may_differ(system: str, architecture: str, build: str) -> str:
+    """Why the last bits may differ from those in dvc.lock, if PyTorch was built like this. Empty
+    if they are the same."""
     if system != "Linux" or architecture not in _BY_ARCHITECTURE:
         return f"nobody has compared them on {_KNOWN_AS.get(system, system)} {architecture}"
+    if lacks_avx2():
+        return "this CPU has no AVX2"
     if torch.backends.cpu.get_cpu_capability().lower() != SETTINGS.get("ATEN_CPU_CAPABILITY"):
         return "PyTorch does not use the settings of stages/model/numerics.py"
     if architecture == "aarch64" and "BLAS_INFO=nvpl" not in build:
         return "this PyTorch has another library for matrix products than PyPI's"
     return "" if architecture == "x86_64" else "this is aarch64, and they are of x86-64"
-
-
-def keep_freed_memory() -> None:
-    """Let glibc keep the memory of a step for the next one. Otherwise it gives large blocks back to
-    the system and takes them anew, which makes a step up to a third longer. How large a block it
-    keeps follows the largest one that was freed so far, at most 32 MiB: so one of that size is
-    made and freed. Source: mallopt(3), M_MMAP_THRESHOLD. No byte depends on it."""
-    torch.empty(2**25 - 2**16, dtype=torch.uint8)  # a bit less, for malloc's own header
 
 
 def pin_gpu() -> None:
@@ -120,10 +143,10 @@ def _cores() -> int:
     return os.cpu_count() or 1  # not Linux
 
 
-def generator(*entropy: int) -> torch.Generator:
-    """Random numbers that depend on the `entropy` alone, such as (seed, epoch), and not on what
+def generator(*key: int) -> torch.Generator:
+    """Random numbers that depend on the `key` alone, such as (seed, epoch), and not on what
     ran before. So after a kill there is no generator's state to restore."""
-    (state,) = np.random.SeedSequence(entropy).generate_state(1)
+    (state,) = np.random.SeedSequence(key).generate_state(1)
     return torch.Generator().manual_seed(int(state))
 
 

@@ -23,12 +23,12 @@ def save(path: Path, network: Network) -> None:
     """Write the network's float32 tensors, in PyTorch's shapes, and its config as JSON.
 
     Raises:
-        FloatingPointError: a weight is not a finite number; nothing is written.
+        UserError: a weight is not a finite number; nothing is written.
     """
     tensors = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise FloatingPointError(f"{name} is no longer finite")
+            raise UserError(f"{path}: {name} is no longer finite: lower train.lr, and train again")
     config = files.canonical_json(network.config.model_dump()).decode()
     files.write(path, to_bytes(tensors, metadata={CONFIG: config}))
 

@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
+from stages.common import mnist
 from stages.common.mnist import SIZE
 from stages.common.params import Params
 from stages.model import numerics
@@ -28,10 +29,11 @@ class Normalised:
     """Images that are normalised when they are asked for. All of them at once would take four times
     the memory of their pixels, and a good part of the time until the first step."""
 
-    def __init__(self, pixels: Tensor, mean: float, std: float) -> None:
-        """Pixels (n, 1, 28, 28) from 0 to 255; mean and standard deviation of all pixels / 255."""
-        self._pixels, self._mean, self._std = pixels, mean, std
-        self.device = pixels.device
+    def __init__(self, images: mnist.Images, mean: float, std: float, device: torch.device) -> None:
+        """Images (n, 28, 28); mean and standard deviation of all pixels / 255."""
+        self._pixels = torch.tensor(images, device=device).unsqueeze(1)  # (n, 1, 28, 28)
+        self._mean, self._std = mean, std
+        self.device = device
 
     def __len__(self) -> int:
         """How many there are."""
@@ -40,6 +42,11 @@ class Normalised:
     def __getitem__(self, indices: Tensor) -> Tensor:
         """The images (k, 1, 28, 28) of these indices (k,), with the bits of mnist.normalise."""
         return self._pixels[indices].float().div_(255).sub_(self._mean).div_(self._std)
+
+    def to_pixels(self, images: Tensor) -> mnist.Images:
+        """Normalised images (..., 1, 28, 28) as they were, (..., 28, 28) uint8."""
+        pixels = 255 * (images.squeeze(-3) * self._std + self._mean)
+        return pixels.round().clamp(0, 255).to(torch.uint8).cpu().numpy()
 
 
 # Indices (k,) to images (k, 1, 28, 28), as the network sees them.
@@ -77,6 +84,15 @@ def _transformed(images: Tensor | Normalised, matrices: Tensor, indices: Tensor)
     grid = places.view(-1, 2, SIZE, SIZE).permute(0, 2, 3, 1)  # (k, 28, 28, 2)
     # Places beyond the edge get the edge's value. Zero would be grey, as pixels are normalised.
     return F.grid_sample(chosen, grid, padding_mode="border", align_corners=False)
+
+
+def before_and_after(
+    images: Normalised, indices: Tensor, limits: Limits, seed: int
+) -> mnist.Images:
+    """Images (2, k, 28, 28): as in the data, and as the network sees them in the first epoch."""
+    indices = indices.to(images.device)
+    seen = transform(images, limits, seed, epoch=1)(indices)
+    return images.to_pixels(torch.stack([images[indices], seen]))
 
 
 @cache

@@ -1,0 +1,167 @@
+"""A training that was killed goes on after its last finished epoch.
+
+DVC deletes the outputs of a stage before it runs the stage. So a folder of its own keeps a file
+for each finished epoch: `epoch-01.safetensors` and so on, with all that the next epoch depends on.
+The metadata of a file say what decides the bytes of its run, and the SHA-256 of its tensors. A
+file that does not fit is not used: its epoch is trained again. A run that ends well removes them.
+"""
+
+import json
+import os
+import platform
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load as from_bytes
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from stages.common import files
+from stages.common.errors import UserError
+from stages.common.tables import History
+from stages.model import numerics, weights
+from stages.model.network import Network
+
+RUN = "run"  # the only metadata key: with several, the format writes them in random order
+HISTORY, NETWORK, OPTIMIZER = "history", "network.", "optimizer."
+
+
+def fingerprint(**inputs: object) -> dict[str, Any]:
+    """What decides the bytes of a run: the `inputs` (values that JSON can hold), the code of this
+    package as imported, the versions of the libraries, and the settings of the arithmetic."""
+    package = Path(__file__).parents[1]
+    paths = [Path(getattr(module, "__file__", None) or "") for module in sys.modules.values()]
+    return {
+        **inputs,
+        "code": {
+            path.relative_to(package).as_posix(): files.sha256(path.read_bytes())
+            for path in paths
+            if path.is_relative_to(package)
+        },
+        "versions": {
+            "python": platform.python_version(),
+            "numpy": np.__version__,
+            "torch": torch.__version__,
+        },
+        "settings": {name: os.environ.get(name) for name in numerics.SETTINGS},
+    }
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let no other process train with this folder. A killed process loses the lock.
+
+    Raises:
+        UserError: another process has the lock, or the folder or the lock is a link that leads out
+            of the project.
+    """
+    lock = folder / "lock"
+    files.refuse_link_outside(lock)
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(lock, timeout=0).acquire()
+    except Timeout:
+        raise UserError(
+            f"{folder}: another process is training here; wait until it ends, or end it"
+            " (`pgrep -f stages.train` names it)"
+        ) from None
+    with held:
+        yield
+
+
+def finished_epochs(folder: Path, run: Mapping[str, Any]) -> list[bytes]:
+    """What `keep` kept of each epoch of this run, for `restore`. Prints where training goes on,
+    and why it does not use what does not fit."""
+    finished: list[bytes] = []
+    for epoch in count(1):
+        path = folder / weights.checkpoint_name(epoch)
+        if not path.exists():
+            break
+        try:
+            finished.append(_read(path, run))
+        except ValueError as error:
+            print(f"Training again from epoch {epoch}: {path} {error}")
+            break
+    if finished:
+        print(f"Resuming after epoch {len(finished)}")
+    return finished
+
+
+def _read(path: Path, run: Mapping[str, Any]) -> bytes:
+    """The tensors in a file, without its metadata. The file is read, not mapped into memory:
+    Windows removes no file that is mapped.
+
+    Raises:
+        ValueError: the file is of another run, or damaged.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            stored = json.loads(file.metadata()[RUN])
+        content = to_bytes(from_bytes(path.read_bytes()))
+        whole = files.sha256(content) == stored.pop("sha256")
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise ValueError("is damaged")
+    if changed := [name for name in run if stored.get(name) != run[name]]:
+        raise ValueError(f"is of a run with other {', '.join(changed)}")
+    return content
+
+
+def keep(
+    folder: Path,
+    epoch: int,
+    run: Mapping[str, Any],
+    network: Network,
+    optimizer: torch.optim.Optimizer,
+    rows: Sequence[History],
+) -> None:
+    """Keep the state after an epoch: the weights, the optimizer's tensors by the number of their
+    parameter, and the rows of history of this epoch."""
+    tensors = {HISTORY: torch.tensor(rows, dtype=torch.float64)}  # exact for counts to 2**53
+    tensors |= {NETWORK + name: tensor for name, tensor in network.state_dict().items()}
+    for number, values in optimizer.state_dict()["state"].items():
+        tensors |= {f"{OPTIMIZER}{number}.{name}": tensor for name, tensor in values.items()}
+    tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    described = {**run, "sha256": files.sha256(to_bytes(tensors))}
+    content = to_bytes(tensors, {RUN: files.canonical_json(described).decode()})
+    files.write(folder / weights.checkpoint_name(epoch), content)
+
+
+def restore(content: bytes, network: Network, optimizer: torch.optim.Optimizer) -> list[History]:
+    """Set the network and the optimizer to the state after an epoch; its rows of history."""
+    tensors = from_bytes(content)
+    network.load_state_dict({name: tensors[NETWORK + name] for name in network.state_dict()})
+    parameters = list(network.parameters())
+    state: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith(OPTIMIZER):
+            number, name = key.removeprefix(OPTIMIZER).split(".")
+            state.setdefault(int(number), {})[name] = _in_layout_of(parameters[int(number)], tensor)
+    groups = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state, "param_groups": groups})
+    return [
+        History(int(epoch), int(batch), int(step), *numbers)
+        for epoch, batch, step, *numbers in tensors[HISTORY].tolist()
+    ]
+
+
+def _in_layout_of(parameter: Tensor, tensor: Tensor) -> Tensor:
+    """The tensor in the parameter's order in memory, if it has its shape: another order could
+    change the bits of the next step."""
+    same = parameter.shape == tensor.shape
+    return torch.empty_like(parameter, requires_grad=False).copy_(tensor) if same else tensor
+
+
+def clear(folder: Path) -> None:
+    """Remove what is kept, with temporary files that a killed process left."""
+    for path in folder.glob("*epoch-*.safetensors*"):
+        path.unlink()
