@@ -41,13 +41,14 @@ def write(path: Path, content: bytes) -> None:
 
 
 def append(path: Path, line: bytes) -> None:
-    """Add a line to the end of a file. It is not synced: a power cut may lose it.
+    """Add a line to the end of a file that is there. It is not synced: a power cut may lose it.
 
     Raises:
         UserError: the file cannot be written or the disk is full.
     """
     try:
-        with path.open("ab") as file:
+        with path.open("r+b") as file:
+            file.seek(0, os.SEEK_END)
             file.write(line)
     except OSError as error:
         raise _not_written(path, error) from error

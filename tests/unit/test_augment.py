@@ -37,12 +37,13 @@ def test_without_augmentation_the_network_sees_the_original_images(images: torch
 def test_normalised_images_have_the_bits_that_evaluate_sees() -> None:
     pixels = np.arange(4 * 784, dtype=np.uint32).astype(np.uint8).reshape(4, 28, 28)
     for mean, std in ((0.1307, 0.3081), (0.5, 0.1), (0.0, 1.0)):
-        seen = augment.Normalised(torch.from_numpy(pixels[:, np.newaxis]), mean, std)
+        seen = augment.Normalised(pixels, mean, std, torch.device("cpu"))
         chosen = seen[torch.tensor([3, 1])]
         expected = torch.from_numpy(mnist.normalise(pixels[[3, 1]], mean, std))
         assert torch.equal(chosen, expected)
         assert chosen.stride() == expected.stride()
         assert len(seen) == 4
+        np.testing.assert_array_equal(seen.to_pixels(chosen), pixels[[3, 1]])
 
 
 def test_a_transformed_image_depends_on_seed_epoch_and_image_alone(images: torch.Tensor) -> None:

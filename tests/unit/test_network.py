@@ -27,11 +27,7 @@ def test_the_outputs_are_log_probabilities_of_ten_digits(config: NetworkConfig) 
     torch.testing.assert_close(outputs.exp().sum(dim=1), torch.ones(3))
 
 
-def test_the_last_pooling_leaves_320_numbers(config: NetworkConfig) -> None:
-    assert Network(config).get_parameter("fc1.weight").shape == (50, 320)
-
-
-@pytest.mark.parametrize("kernel_size", range(1, 10))
+@pytest.mark.parametrize("kernel_size", [1, 4, 9])
 def test_every_allowed_kernel_size_fits(config: NetworkConfig, kernel_size: int) -> None:
     network = Network(config.model_copy(update={"kernel_size": kernel_size}))
     assert network(torch.rand(2, 1, 28, 28)).shape == (2, 10)
