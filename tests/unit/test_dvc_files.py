@@ -61,11 +61,11 @@ def test_a_damaged_dvc_yaml_is_one_line() -> None:
         dvc_files.locate(dvc_files.MODEL)
 
 
-@pytest.mark.usefixtures("repository")
 def test_the_lock_holds_the_digests_of_outputs_and_of_code() -> None:
-    lock = Lock.parse(Path("dvc.lock").read_bytes())
-    assert list(lock.outputs) == [
-        "data/MNIST/raw", "metrics/predictions.csv", "metrics/metrics.json", "metrics/epochs.csv",
-    ]  # fmt: skip
-    # printf 'print(1)\n' | md5sum
-    assert lock.code == {"stages/train.py": "dee5c46989f5ec092311188f4fe829c3"}
+    data, code, model = ({"path": path, "md5": path[0]} for path in ("data", "train.py", "model"))
+    train = {"cmd": "x", "deps": [data, code], "outs": [model]}
+    lock = Lock.model_validate(
+        {"stages": {"download": {"cmd": "x", "outs": [data]}, "train": train}}
+    )
+    assert lock.outputs == {"data": "d", "model": "m"}
+    assert lock.code == {"train.py": "t"}

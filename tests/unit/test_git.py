@@ -60,7 +60,7 @@ def test_outside_of_a_repository_git_says_so_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(UserError, match=r"^git: fatal: not a git repository[^\n]*$"):
+    with pytest.raises(UserError, match=r"^git: fatal: not a git repository[^\n]*\Z"):
         resolve("main")
 
 
@@ -104,10 +104,10 @@ def test_all_that_is_missing_is_named_at_once_with_how_to_make_it() -> None:
 
 
 @in_repository
-@pytest.mark.parametrize("content", ["a: [\n", "- 1\n", "", "a: !!python/name:os.system x\n"])
+@pytest.mark.parametrize("content", ["a: [\n", "- 1\n", "", "a: !!python/name:os.system\n"])
 def test_a_file_that_is_no_yaml_mapping_is_named_in_one_line(content: str) -> None:
     Path("params.yaml").write_text(content)
-    with pytest.raises(UserError, match=r"^workspace: params.yaml: not as expected \([^\n]*$"):
+    with pytest.raises(UserError, match=r"^workspace: params.yaml: not as expected \([^\n]*\Z"):
         git_tool.load(WORKSPACE, "params.yaml", parse_yaml)
 
 

