@@ -1,21 +1,13 @@
 """What differs between two contents of a file of the pipeline, value by value."""
 
-import csv
-import io
-from collections.abc import Callable
 from pathlib import PurePath
-from typing import Any
 
-from pydantic import TypeAdapter
 from ruamel.yaml.error import YAMLError
 
 from tools.dvc_files import LOCK, Lock, md5
-from tools.yaml_files import flatten
+from tools.yaml_files import MAPPING, flatten
 
 SHOWN = 10  # values a file
-ABSENT = "none"
-
-_MAPPING = TypeAdapter(dict[str, Any])
 
 
 def describe(path: str, committed: bytes | None, computed: bytes | None) -> list[str]:
@@ -26,59 +18,38 @@ def describe(path: str, committed: bytes | None, computed: bytes | None) -> list
     if not names and path != LOCK:
         return [f"{path}: the same values, written differently"]
     lines = [
-        f"{path}: {name}: committed {before.get(name, ABSENT)}, computed {after.get(name, ABSENT)}"
+        f"{path}: {name}: committed {before.get(name, 'none')}, computed {after.get(name, 'none')}"
         for name in names[:SHOWN]
     ]
     more = len(names) - len(lines)
     return [*lines, f"{path}: {more:,} more"] if more else lines
 
 
-def _read(path: str, content: bytes | None) -> dict[str, Any]:
-    """The values in a file, by their names. Of a file that is damaged or of no known kind, the one
-    value is its digest."""
+def _read(path: str, content: bytes | None) -> dict[str, object]:
+    """The values in a file, by their names; those of a CSV file are its lines. Of a file that is
+    damaged or of no known kind, the one value is its digest."""
     if content is None:
         return {}
     try:
-        return _READERS.get(PurePath(path).suffix, _digest)(content)
-    except (ValueError, YAMLError, csv.Error):
-        return _digest(content)
-
-
-def _digest(content: bytes) -> dict[str, Any]:
+        match PurePath(path).suffix:
+            case ".json":
+                return flatten(MAPPING.validate_json(content))
+            case ".csv":
+                lines = content.decode().splitlines()
+                return {f"line {number}": line for number, line in enumerate(lines, 1)}
+            case ".lock":
+                return _lock_values(Lock.parse(content))
+    except (ValueError, YAMLError):
+        pass
     return {"MD5": md5(content)}
 
 
-def _json(content: bytes) -> dict[str, Any]:
-    """`test.loss`."""
-    return flatten(_MAPPING.validate_json(content))
-
-
-def _csv(content: bytes) -> dict[str, Any]:
-    """`index 7, predicted`: the first column names the row."""
-    rows = csv.reader(io.StringIO(content.decode()))
-    first, *columns = next(rows, [])
-    return {
-        f"{first} {name}, {column}": value
-        for name, *values in rows
-        for column, value in zip(columns, values, strict=True)
-    }
-
-
-def _lock(content: bytes) -> dict[str, Any]:
+def _lock_values(lock: Lock) -> dict[str, object]:
     """`train: ` and the path of an output or a dependency, a parameter, or `command`."""
-    values: dict[str, Any] = {}
-    for name, stage in Lock.parse(content).stages.items():
-        files = {file.path: file.md5 for file in (*stage.outs, *stage.deps)}
-        params = {
-            key: value for file in stage.params.values() for key, value in flatten(file).items()
-        }
-        values |= {f"{name}: {key}": value for key, value in (files | params).items()}
+    values: dict[str, object] = {}
+    for name, stage in lock.stages.items():
+        values |= {f"{name}: {file.path}": file.md5 for file in (*stage.outs, *stage.deps)}
+        for params in stage.params.values():
+            values |= flatten(params, f"{name}: ")
         values[f"{name}: command"] = stage.cmd
     return values
-
-
-_READERS: dict[str, Callable[[bytes], dict[str, Any]]] = {
-    ".csv": _csv,
-    ".json": _json,
-    ".lock": _lock,
-}

@@ -10,9 +10,8 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-from pydantic import TypeAdapter
 from ruamel.yaml.error import YAMLError
 
 from stages.common.errors import UserError
@@ -21,7 +20,6 @@ PIPELINE, PARAMS, REQUIREMENTS = "dvc.yaml", "params.yaml", "requirements.txt"
 HAND_WRITTEN = {PIPELINE, PARAMS, REQUIREMENTS}  # `dvc repro` writes all other files that are read
 
 Parsed = TypeVar("Parsed")
-_MAPPING = TypeAdapter(dict[str, Any])
 
 
 @dataclass(frozen=True)

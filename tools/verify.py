@@ -10,14 +10,11 @@ otherwise. On another architecture than x86-64, the digests may be in a file of 
 (tools/expected.py); then they alone are compared.
 """
 
-import json
-import os
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import NamedTuple
 
 import torch
 
@@ -26,24 +23,11 @@ from stages.common.errors import UserError, run
 from stages.model import numerics
 from tools import differences, expected, machine, scratch
 from tools.dvc_files import LOCK, read_pipeline
-from tools.expected import read_digests
 from tools.git import PARAMS, PIPELINE, Revision, find, git, git_text, resolve
 from tools.markdown import code
 from tools.processes import run_python
 from tools.terminal import columns
 from tools.yaml_files import set_values
-
-CACHE = ".dvc/cache/files/md5"
-FOLDER = ".dir"  # ends the digest of a folder
-ABSENT = "-"  # in place of a digest
-
-
-class Row(NamedTuple):
-    """What became of an output, or of a file in a folder that is one."""
-
-    name: str
-    expected: str  # MD5 of the content, as in dvc.lock
-    got: str
 
 
 def main() -> None:
@@ -62,41 +46,35 @@ def main() -> None:
     revision = resolve(args.revision)
     if revision.commit is None:
         raise UserError("only a commit can be verified, not the workspace: commit it first")
+    refuse_frozen(revision)
     print(f"Verifying {revision} in a scratch copy", flush=True)
     if git_text("--no-optional-locks", "status", "--porcelain"):  # it would write the index
         print("Note: the committed files are verified, not the workspace's changes", flush=True)
 
     with TemporaryDirectory(prefix="verify-") as folder:
         copy = check_out(revision.commit, Path(folder))
-        refuse_frozen(revision)
-        name, wanted = expected.read(copy, numerics.ARCHITECTURE)
-        if wanted.made:
+        file, wanted = expected.read(copy, numerics.ARCHITECTURE)
+        if file != LOCK:
+            params = ", ".join(f"{key}={value}" for key, value in wanted.params.items())
             print(
-                f"{name} has digests of this architecture. {expected.describe(wanted)}", flush=True
+                f"{file} has digests of this architecture. They are of a run with"
+                f" {params or 'the same parameters'} ({wanted.computed_on})",
+                flush=True,
             )
         set_values(copy / PARAMS, wanted.params)
         remove_results(copy, wanted.outputs)
         repro(copy)
-        got = read_digests(copy)
-        rows = list(compare(wanted.outputs, got, Path(CACHE), copy / CACHE))
-        changes = describe_changes(revision, copy) if name == LOCK else []
+        got = expected.read_digests(copy)
+        changes = describe_changes(revision, copy) if file == LOCK else []
 
     paths = wanted.outputs | got
     different = sum(wanted.outputs.get(path) != got.get(path) for path in paths)
-    outcome = verdict(different, len(paths), changes, name)
-    print("", table(rows), "", *changes, outcome, conditions(), sep="\n")
+    outcome = verdict(different, len(paths), changes, file)
+    print("", table(wanted.outputs, got), "", *changes, outcome, *conditions(), sep="\n")
+    same = not different and not changes
     if args.report:
-        files.write(args.report, report(outcome, changes).encode())
-    sys.exit(1 if different or changes else 0)
-
-
-def check_out(commit: str, folder: Path) -> Path:
-    """A clone at that commit, with an empty DVC cache of its own. From another cache DVC would take
-    the results of earlier runs instead of running. A wrong output of this run stays out of it."""
-    copy = scratch.copy_commit(commit, folder / "copy", Path("cache"))
-    if not (copy / LOCK).exists():
-        raise UserError(f"{commit}: has no {LOCK}, so there is nothing to verify")
-    return copy
+        files.write(args.report, report(outcome, changes, same=same).encode())
+    sys.exit(0 if same else 1)
 
 
 def refuse_frozen(revision: Revision) -> None:
@@ -111,6 +89,15 @@ def refuse_frozen(revision: Revision) -> None:
                 f"{PIPELINE}: stages.{name}.frozen: nothing computes the results of this stage;"
                 f" remove the line, or run `dvc unfreeze {name}`"
             )
+
+
+def check_out(commit: str, folder: Path) -> Path:
+    """A clone at that commit, with an empty DVC cache of its own. From another cache DVC would take
+    the results of earlier runs instead of running. A wrong output of this run stays out of it."""
+    copy = scratch.copy_commit(commit, folder / "copy", Path("cache"))
+    if not (copy / LOCK).exists():
+        raise UserError(f"{commit}: has no {LOCK}, so there is nothing to verify")
+    return copy
 
 
 def remove_results(copy: Path, outputs: Iterable[str]) -> None:
@@ -132,21 +119,6 @@ def repro(copy: Path, **variables: str) -> None:
         raise UserError("the pipeline failed, as shown above: nothing to compare")
 
 
-def compare(
-    expected: dict[str, str], got: dict[str, str], expected_cache: Path, got_cache: Path
-) -> Iterator[Row]:
-    """A row for each output, and one for each file that differs in a folder, where the cache
-    still lists what the folder held."""
-    for path in expected | got:
-        row = Row(path, expected.get(path, ABSENT), got.get(path, ABSENT))
-        yield row
-        before, after = list_folder(expected_cache, row.expected), list_folder(got_cache, row.got)
-        if before and after:
-            for name in sorted(before | after):
-                if before.get(name) != after.get(name):
-                    yield Row(f"  {name}", before.get(name, ABSENT), after.get(name, ABSENT))
-
-
 def describe_changes(revision: Revision, copy: Path) -> list[str]:
     """A line for each value that a commit of this run would change."""
     git("add", "--all", folder=copy)
@@ -161,64 +133,44 @@ def describe_changes(revision: Revision, copy: Path) -> list[str]:
     ]
 
 
-def list_folder(cache: Path, digest: str) -> dict[str, str]:
-    """Name and MD5 of each file in the folder with this digest; empty if the cache lacks it."""
-    listing = cache / digest[:2] / digest[2:]
-    if not digest.endswith(FOLDER) or not listing.exists():
-        return {}
-    return {entry["relpath"]: entry["md5"] for entry in json.loads(listing.read_bytes())}
+def table(wanted: dict[str, str], got: dict[str, str]) -> str:
+    """One line an output, under a heading. A folder's digest is that of the list of its files."""
+    rows = [["Artifact", "Expected", "Got", "Same"]]
+    for path in wanted | got:
+        digests = [outputs.get(path, "-") for outputs in (wanted, got)]
+        ending = "/" if digests[0].endswith(".dir") else ""
+        same = "yes" if digests[0] == digests[1] else "NO"
+        rows.append([path + ending, *(digest.removesuffix(".dir") for digest in digests), same])
+    return columns(rows, "<<<<")
 
 
-def table(rows: Sequence[Row]) -> str:
-    """One line a row, under a heading. A folder's digest is that of the list of its files."""
-    cells = [["Artifact", "Expected", "Got", "Same"]]
-    cells += [
-        [
-            name + "/" if expected.endswith(FOLDER) else name,
-            expected.removesuffix(FOLDER),
-            got.removesuffix(FOLDER),
-            "yes" if expected == got else "NO",
-        ]
-        for name, expected, got in rows
-    ]
-    return columns(cells, "<<<<")
-
-
-def verdict(different: int, n: int, changes: Sequence[str], name: str = LOCK) -> str:
-    """The outcome in one line; `name` is the file with the expected digests."""
+def verdict(different: int, n: int, changes: Sequence[str], file: str) -> str:
+    """The outcome in one line; `file` has the expected digests."""
     if different:
-        return f"{different} of {n} artifacts differ: {name} is not what this machine computes"
+        return f"{different} of {n} artifacts differ: {file} is not what this machine computes"
     if changes:
         return f"All {n} artifacts are the same, but the commit says something else of the run"
     return f"All {n} artifacts are the same"
 
 
-def report(outcome: str, changes: Sequence[str]) -> str:
+def report(outcome: str, changes: Sequence[str], *, same: bool) -> str:
     """The outcome in Markdown."""
-    if not changes:
+    if same:
         return f"Computed again from nothing: {outcome}.\n"
     lines = [f"- {code(change)}" for change in changes]
     return "\n".join([f"**Not what the code computes.** {outcome}.", "", *lines, ""])
 
 
-def conditions() -> str:
-    """What the digests were computed on, and the settings of the arithmetic in this workspace."""
+def conditions() -> list[str]:
+    """What the digests were computed on."""
     difference = numerics.pin()
-    settings = (f"  {name}={os.environ.get(name, '')}" for name in numerics.SETTINGS)
-    return "\n".join(
-        [
-            f"CPU: {machine.cpu()}",
-            f"PyTorch {torch.__version__}, running {torch.backends.cpu.get_cpu_capability()} code;"
-            f" {machine.system()}",
-            *(
-                [f"Note: the last bits may differ from dvc.lock: {difference}"]
-                if difference
-                else []
-            ),
-            "Settings:",
-            *settings,
-        ]
-    )
+    build = f"PyTorch {torch.__version__}, running {torch.backends.cpu.get_cpu_capability()} code"
+    note = f"Note: the last bits may differ from dvc.lock: {difference}"
+    return [
+        f"CPU: {machine.cpu()}",
+        f"{build}; {machine.system()}",
+        *([note] if difference else []),
+    ]
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 from ruamel.yaml import YAML
 
-_MAPPING = TypeAdapter(dict[str, Any])
+MAPPING = TypeAdapter(dict[str, Any])
 
 
 def parse_yaml(content: bytes) -> dict[str, Any]:
@@ -18,7 +18,7 @@ def parse_yaml(content: bytes) -> dict[str, Any]:
     Raises:
         YAMLError, ValueError: the content is something else.
     """
-    return _MAPPING.validate_python(YAML(typ="safe", pure=True).load(content.decode()))
+    return MAPPING.validate_python(YAML(typ="safe", pure=True).load(content.decode()))
 
 
 def flatten(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

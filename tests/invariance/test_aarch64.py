@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.invariance.conftest import Pipeline
 from tests.support import aarch64
-from tests.support.invariance import RUN, Pipeline
 from tests.support.runner import ROOT
 
 ARM = aarch64.Arm(Path(os.environ.get("AARCH64", "/nowhere")).resolve())
@@ -23,9 +23,9 @@ pytestmark = [
 ]
 
 
-def emulate(pipeline: Pipeline, folder: Path, cpu: str, code: str = RUN) -> dict[str, str]:
+def emulate(pipeline: Pipeline, folder: Path, cpu: str, first: str = "") -> dict[str, str]:
     variables = ARM.variables(ROOT) | {"PIPELINE_WORKERS": WORKERS[cpu]}
-    return pipeline(folder, code, ARM.python(cpu), -1, **variables)
+    return pipeline(folder, first, ARM.python(cpu), -1, **variables)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,7 @@ def test_arm_cpus_give_the_same_files(
 def test_without_a_setting_a_cpu_with_sve_gives_other_weights(
     pipeline: Pipeline, neoverse_n1: dict[str, str], tmp_path: Path, change: str
 ) -> None:
-    found = emulate(pipeline, tmp_path / "run", "neoverse-v1", f"{CHANGE}{change}; {RUN}")
+    found = emulate(pipeline, tmp_path / "run", "neoverse-v1", CHANGE + change)
     assert found.keys() == neoverse_n1.keys()
     assert found["models/model.safetensors"] != neoverse_n1["models/model.safetensors"]
 

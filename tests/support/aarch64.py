@@ -31,9 +31,7 @@ PYPI = [
     "safetensors", "scipy", "torch", "tqdm",
 ]  # fmt: skip
 GLIBC = range(17, 29)  # the versions 2.17 to 2.28, for which wheels are built
-RECORDED: dict[str, int | float | str] = {
-    "train.epochs": 1
-}  # the default's five would take an hour on one core
+RECORDED: dict[str, int | float | str] = {"train.epochs": 1}  # five take an hour on one core
 RECORDED_ON = "neoverse-n1"
 
 
@@ -126,9 +124,12 @@ def record(arm: Arm) -> None:
              "print(f'PyTorch {torch.__version__}, {machine.system()}')"],
             capture_output=True, text=True, check=True,
         ).stdout.strip()  # fmt: skip
-        made = f"emulated by qemu-aarch64 -cpu {RECORDED_ON}; {version}"
-        claim = expected.Expected(made=made, params=RECORDED, outputs=expected.read_digests(copy))
-    files.write(ROOT / "dvc.aarch64.json", files.canonical_json(claim.model_dump()))
+        recorded = expected.Expected(
+            computed_on=f"emulated by qemu-aarch64 -cpu {RECORDED_ON}; {version}",
+            params=RECORDED,
+            outputs=expected.read_digests(copy),
+        )
+    files.write(ROOT / "dvc.aarch64.json", files.canonical_json(recorded.model_dump()))
 
 
 def main() -> None:

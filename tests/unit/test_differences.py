@@ -1,6 +1,9 @@
 import pytest
 
 from tools.differences import describe
+from tools.dvc_files import md5
+
+TWELVE = {n: "\n".join(["i,x", *(f"{i},{n}" for i in range(12))]).encode() for n in (0, 1)}
 
 
 @pytest.mark.parametrize(
@@ -9,28 +12,15 @@ from tools.differences import describe
         ("m.json", b'{"a": {"b": 1}}', b'{"a": {"b": 2}}', ["a.b: committed 1, computed 2"]),
         ("m.json", b'{"a": 1}', b"{}", ["a: committed 1, computed none"]),
         ("m.json", b'{"a": 1}', b'{"a":  1}', ["the same values, written differently"]),
+        ("m.json", b"[", b"{}", [f"MD5: committed {md5(b'[')}, computed none"]),
+        ("p.csv", b"i,x\n0,3\n1,4\n", b"i,x\n0,3\n1,5\n", ["line 3: committed 1,4, computed 1,5"]),
         (
             "p.csv",
-            b"index,label\n0,3\n1,4\n",
-            b"index,label\n0,3\n1,5\n2,6\n",
-            [
-                "index 1, label: committed 4, computed 5",
-                "index 2, label: committed none, computed 6",
-            ],
+            TWELVE[0],
+            TWELVE[1],
+            [*(f"line {i + 2}: committed {i},0, computed {i},1" for i in range(10)), "2 more"],
         ),
-        ("p.png", b"a", None, ["MD5: committed 0cc175b9c0f1b6a831c399e269772661, computed none"]),
-        (
-            "m.json",
-            b"[",
-            b"{}",
-            ["MD5: committed 815417267f76f6f460a4a61f9db75fdb, computed none"],
-        ),
-        (
-            "p.csv",
-            b"i,x\n" + b"".join(b"%d,0\n" % i for i in range(12)),
-            b"i,x\n" + b"".join(b"%d,1\n" % i for i in range(12)),
-            [*(f"i {i}, x: committed 0, computed 1" for i in range(10)), "2 more"],
-        ),
+        ("p.png", b"a", None, [f"MD5: committed {md5(b'a')}, computed none"]),
     ],
 )
 def test_values_that_differ(
@@ -42,12 +32,10 @@ def test_values_that_differ(
 def test_a_lock_is_compared_by_its_content() -> None:
     train = "  train: {cmd: run, params: {p.yaml: {train: {lr: %s}}}, outs: [{path: w, md5: %s}]}\n"
     plot = "  plot: {cmd: draw, deps: [{path: d.py, md5: d}]}\n"
-    before = "stages:\n" + train % (1, "a") + plot
-    assert (
-        describe("dvc.lock", before.encode(), f"stages:\n{plot}{train % (1, 'a')}".encode()) == []
-    )
+    before = ("stages:\n" + train % (1, "a") + plot).encode()
+    assert describe("dvc.lock", before, f"stages:\n{plot}{train % (1, 'a')}".encode()) == []
     after = "stages:\n" + train.replace("run", "go") % (2, "b")
-    assert describe("dvc.lock", before.encode(), after.encode()) == [
+    assert describe("dvc.lock", before, after.encode()) == [
         "dvc.lock: train: w: committed a, computed b",
         "dvc.lock: train: train.lr: committed 1, computed 2",
         "dvc.lock: train: command: committed run, computed go",

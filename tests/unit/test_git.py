@@ -14,21 +14,15 @@ in_repository = pytest.mark.usefixtures("repository")
 
 
 @in_repository
-@pytest.mark.parametrize("name", ["main", "HEAD", "v1", "main~0", "{commit}", "{commit:.7}"])
-def test_a_revision_may_have_any_name_that_git_knows(name: str) -> None:
+def test_a_revision_may_have_any_name_that_git_knows() -> None:
     commit = git("rev-parse", "HEAD")
     git("tag", "--annotate", "--message=tag", "v1")
-    name = name.format(commit=commit)
-    found = resolve(name)
-    assert found.commit == commit
-    shown = commit[:7] if commit.startswith(name) else f"{name} ({commit[:7]})"
-    assert str(found) == shown
-
-
-@in_repository
-def test_the_workspace_is_no_commit() -> None:
+    for name in ("main", "HEAD", "v1", "main~0"):
+        assert resolve(name).commit == commit
+        assert str(resolve(name)) == f"{name} ({commit[:7]})"
+    assert resolve(commit[:9]).commit == commit
+    assert str(resolve(commit)) == str(resolve(commit[:9])) == commit[:7]
     assert resolve("workspace") == WORKSPACE
-    assert str(WORKSPACE) == "workspace"
 
 
 @in_repository
@@ -56,10 +50,9 @@ def test_of_experiments_with_one_name_the_one_that_started_here_is_meant() -> No
     assert resolve("fox").commit == second
     Path("note").write_text("3")
     commit()
-    with pytest.raises(UserError, match=r"^fox: 2 experiments have this name; say ") as error:
+    with pytest.raises(UserError, match=rf"^fox: 2 .*({first[:7]}|{second[:7]}) or ") as error:
         resolve("fox")
-    assert first[:7] in str(error.value)
-    assert second[:7] in str(error.value)
+    assert {first[:7], second[:7]} <= {*str(error.value).split()}
 
 
 def test_outside_of_a_repository_git_says_so_in_one_line(
@@ -67,9 +60,8 @@ def test_outside_of_a_repository_git_says_so_in_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(UserError, match=r"^git: fatal: not a git repository") as error:
+    with pytest.raises(UserError, match=r"^git: fatal: not a git repository[^\n]*\Z"):
         resolve("main")
-    assert "\n" not in str(error.value)
 
 
 def test_a_project_may_be_a_folder_of_a_repository(
@@ -80,11 +72,8 @@ def test_a_project_may_be_a_folder_of_a_repository(
     write_run(folder, 0.5, 0, RIGHT)
     commit()
     monkeypatch.chdir(folder)
-    assert read_params("main")["train"] == {"lr": 0.5, "seed": 0, "epochs": 1}
-
-
-def read_params(name: str) -> dict[str, object]:
-    return git_tool.load(resolve(name), "params.yaml", parse_yaml)
+    params = git_tool.load(resolve("main"), "params.yaml", parse_yaml)
+    assert params["train"] == {"lr": 0.5, "seed": 0, "epochs": 1}
 
 
 @in_repository
@@ -93,51 +82,33 @@ def test_a_file_may_hold_any_bytes_and_may_be_missing() -> None:
     for name, content in contents.items():
         Path(name).write_bytes(content)
     commit()
-    names = ["empty", "none", "lines", "stages", "bytes"]
     for revision in (resolve("main"), WORKSPACE):
-        found = git_tool.find(revision, names)
+        found = git_tool.find(revision, ["empty", "none", "lines", "stages", "bytes"])
         assert {name: found[name] for name in contents} == contents
         assert "none" not in found
 
 
 @in_repository
 def test_all_that_is_missing_is_named_at_once_with_how_to_make_it() -> None:
-    short = commit_without("dvc.lock", "metrics/metrics.json")
+    git("rm", "--quiet", "dvc.lock", "metrics/metrics.json")
+    short = commit()[:7]
     paths = ["dvc.lock", "params.yaml", "metrics/metrics.json"]
-    with pytest.raises(UserError) as error:
+    lacks = "lacks dvc.lock, metrics/metrics.json; make it"
+    with pytest.raises(UserError, match=rf"^main \({short}\) {lacks}: `git checkout {short} && "):
         git_tool.read(resolve("main"), paths)
-    assert str(error.value) == (
-        f"main ({short}) lacks dvc.lock, metrics/metrics.json; make it:"
-        f" `git checkout {short} && dvc repro`, and commit what came out"
-    )
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=rf"^workspace {lacks} with `dvc repro`$"):
         git_tool.read(WORKSPACE, paths)
-    assert str(error.value) == (
-        "workspace lacks dvc.lock, metrics/metrics.json; make it with `dvc repro`"
-    )
-
-
-@in_repository
-def test_what_the_pipeline_does_not_make_is_not_promised_from_it() -> None:
-    Path("dvc.yaml").unlink()
-    with pytest.raises(UserError, match=r"^workspace lacks dvc.yaml; no stage writes this") as e:
+    Path("dvc.yaml").unlink()  # `dvc repro` does not make it
+    with pytest.raises(UserError, match=r"^workspace lacks dvc.yaml; no stage writes this file"):
         git_tool.read(WORKSPACE, ["dvc.yaml"])
-    assert "dvc repro" not in str(e.value)
-
-
-def commit_without(*paths: str) -> str:
-    """Commit that these files are deleted; the commit's short name."""
-    git("rm", "--quiet", *paths)
-    return commit()[:7]
 
 
 @in_repository
-@pytest.mark.parametrize("content", ["a: [\n", "- 1\n", "", "a: !!python/name:os.system x\n"])
+@pytest.mark.parametrize("content", ["a: [\n", "- 1\n", "", "a: !!python/name:os.system\n"])
 def test_a_file_that_is_no_yaml_mapping_is_named_in_one_line(content: str) -> None:
     Path("params.yaml").write_text(content)
-    with pytest.raises(UserError, match=r"^workspace: params.yaml: not as expected \(") as error:
-        read_params("workspace")
-    assert "\n" not in str(error.value)
+    with pytest.raises(UserError, match=r"^workspace: params.yaml: not as expected \([^\n]*\Z"):
+        git_tool.load(WORKSPACE, "params.yaml", parse_yaml)
 
 
 def test_yaml_is_read_as_dvc_reads_it() -> None:
