@@ -13,7 +13,7 @@ import pytest
 
 from tests.support import posix
 from tests.support.project import Project
-from tools.compare.seeds_file import SEEDS
+from tools.compare.recipes import SEEDS
 
 pytestmark = [pytest.mark.slow, posix.only]  # a shell script counts what DVC runs
 
