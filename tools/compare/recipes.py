@@ -87,12 +87,9 @@ class Means:
 
 
 @dataclass(frozen=True)
-class RecipeComparison:
-    """Two recipes."""
+class RecipeComparison(Seeds):
+    """These runs, and what they tell of the recipes."""
 
-    base: RecipeRuns
-    head: RecipeRuns
-    n: int  # test images
     verdict: Verdict
     metrics: dict[str, Means]
     least_change: float  # of the accuracy, that so many seeds find with a power of 80 %
@@ -117,20 +114,17 @@ _SEEDS = TypeAdapter(Seeds)
 
 def compare(seeds: Seeds) -> RecipeComparison:
     """The means of both sides, and what they tell of the recipes."""
-    base, head = seeds.base, seeds.head
-    metrics = compare_metrics(base.runs, head.runs)
+    metrics = compare_metrics(seeds.base.runs, seeds.head.runs)
     accuracy = metrics[ACCURACY]
-    files = [side.recipe.files | side.recipe.commands for side in (base, head)]
+    base, head = seeds.base.recipe, seeds.head.recipe
     return RecipeComparison(
-        base=base,
-        head=head,
-        n=seeds.n,
+        **vars(seeds),
         verdict=judge(accuracy.change, accuracy.p),
         metrics=metrics,
         least_change=least_change(accuracy.base.n, accuracy.deviation),
         seeds_needed=pairs_needed(accuracy.change, accuracy.deviation),
-        params=changes(base.recipe.params, head.recipe.params),
-        files=changes(*files),
+        params=changes(base.params, head.params),
+        files=changes(base.files | base.commands, head.files | head.commands),
     )
 
 
