@@ -14,35 +14,22 @@ import subprocess
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
-from typing import NamedTuple
 
-import pandas as pd
 import psutil
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
-from stages.common import files, tables
+from stages.common import files
 from stages.common.errors import UserError, run
-from stages.common.tables import Prediction
 from tools import scratch
-from tools.compare import report
-from tools.compare.evidence import (
-    ACCURACY,
-    SEED,
-    Recipe,
-    parse_metrics,
-    parse_params,
-    recipe_differences,
-    recipe_of,
-)
-from tools.compare.groups import Group, Run, compare_groups
-from tools.compare.seeds_file import SEEDS, Seeds, encode
-from tools.dvc_files import LOCK, METRICS, PREDICTIONS, Lock, Pipeline
-from tools.git import PARAMS, PIPELINE, WORKSPACE, Revision, git_text, load, resolve
+from tools.compare import recipes, report, runs
+from tools.compare.recipes import SEEDS
+from tools.compare.runs import ACCURACY, SEED, Run
+from tools.dvc_files import METRICS
+from tools.git import PARAMS, WORKSPACE, Revision, git_text, load, resolve
 from tools.processes import run_python
 from tools.yaml_files import set_values
 
@@ -68,14 +55,6 @@ class Side:
         return f"{self.name}, {self.revision}"
 
 
-class Outcome(NamedTuple):
-    """What one run was made from, and what came out."""
-
-    recipe: Recipe
-    run: Run
-    labels: pd.Series  # of the test images
-
-
 def main() -> None:
     """Train, write the file, print the report."""
     parser = ArgumentParser(
@@ -99,13 +78,12 @@ def main() -> None:
         parser.error("--n: 2 seeds or more")
     revisions = [resolve(args.base), resolve(args.head)]
     with alone():
-        sides = prepare(*revisions)
-        seeds = train(sides, args.n, 60 * args.limit)
-        files.write(Path(SEEDS), encode(seeds))
+        sides = make_copies(*revisions)
+        seeds = recipes.collect(*train(sides, args.n, 60 * args.limit))
+        files.write(Path(SEEDS), recipes.encode(seeds))
         shutil.rmtree(COPIES)
     print(f"Commit {SEEDS}: `python -m tools.compare` and the pull request show it.\n")
-    comparison = compare_groups(seeds.base, seeds.head, seeds.n)
-    sys.stdout.buffer.write(f"{report.markdown(comparison)}\n".encode())
+    sys.stdout.buffer.write(f"{report.markdown(recipes.compare(seeds))}\n".encode())
 
 
 @contextmanager
@@ -123,7 +101,7 @@ def alone() -> Iterator[None]:
         yield
 
 
-def prepare(base: Revision, head: Revision) -> list[Side]:
+def make_copies(base: Revision, head: Revision) -> list[Side]:
     """A copy of each revision, or the one that an earlier start has left.
 
     Raises:
@@ -132,7 +110,7 @@ def prepare(base: Revision, head: Revision) -> list[Side]:
     cache = cache_folder()
     sides = []
     for name, revision in (("BASE", base), ("HEAD", head)):
-        if SEED not in load(revision, PARAMS, parse_params):
+        if SEED not in load(revision, PARAMS, runs.parse_params):
             raise UserError(f"{name}, {revision}: {PARAMS} has no {SEED}, which each run sets")
         commit = revision.commit or workspace_commit()
         copy = COPIES / git_text("rev-parse", f"{commit}^{{tree}}")
@@ -164,28 +142,26 @@ def cache_folder() -> Path:
     return Path(process.stdout.strip())
 
 
-def train(sides: list[Side], n: int, seconds: float) -> Seeds:
-    """Run each side with each seed, and collect the outcomes.
+def train(sides: list[Side], n: int, seconds: float) -> list[list[Run]]:
+    """Run each side with each seed: the runs of each side.
 
     Raises:
         UserError: a run failed or took too long, both sides are the same recipe, or they were
             scored on other images.
     """
-    outcomes: dict[str, list[Outcome]] = {side.name: [] for side in sides}
+    done: list[list[Run]] = [[] for _ in sides]
     with tqdm(total=n * len(sides), unit="run") as bar:
-        for seed, side in product(range(n), sides):
-            bar.set_description(f"{side.name}, seed {seed}")
-            run_one(side, seed, seconds)
-            outcome = read_outcome(side, seed)
-            outcomes[side.name].append(outcome)
-            bar.write(f"{side}, seed {seed}: {report.percent(outcome.run.metrics[ACCURACY])}")
-            bar.update()
-            if seed == 0 and side is sides[-1]:
-                check_pair(*(outcomes[name][0] for name in outcomes))
-    base, head = (
-        Group(side[0].recipe, [outcome.run for outcome in side]) for side in outcomes.values()
-    )
-    return Seeds(len(outcomes["BASE"][0].labels), base, head)
+        for seed in range(n):
+            for side, of_side in zip(sides, done, strict=True):
+                bar.set_description(f"{side.name}, seed {seed}")
+                run_one(side, seed, seconds)
+                of_side.append(read_run(side, seed))
+                accuracy = of_side[-1].metrics[ACCURACY]
+                bar.write(f"{side}, seed {seed}: {report.percent(accuracy)}")
+                bar.update()
+            if seed == 0:
+                check_pair(*(of_side[0] for of_side in done))
+    return done
 
 
 def run_one(side: Side, seed: int, seconds: float) -> None:
@@ -236,33 +212,25 @@ def wait_for_orphans(copy: Path, seconds: float) -> None:
     (copy / ".dvc/tmp/rwlock").unlink(missing_ok=True)
 
 
-def read_outcome(side: Side, seed: int) -> Outcome:
+def read_run(side: Side, seed: int) -> Run:
     """What a run has left in its copy.
 
     Raises:
         UserError: it has left something else than the runs of this project.
     """
-    pipeline = Pipeline.parse((side.copy / PIPELINE).read_bytes())
-    lock = Lock.parse((side.copy / LOCK).read_bytes())
-    path, predictions = pipeline.path(METRICS), pipeline.path(PREDICTIONS)
-    try:
-        metrics = parse_metrics((side.copy / path).read_bytes())
-    except ValueError as error:
-        raise UserError(f"{side}, seed {seed}: {path}: not as expected ({error})") from None
-    table = tables.read(side.copy / predictions, Prediction)
-    return Outcome(recipe_of(lock), Run(seed, metrics, lock.outputs[predictions]), table["label"])
+    with chdir(side.copy):
+        return runs.load(Revision(f"{side}, seed {seed}", commit=None))
 
 
-def check_pair(base: Outcome, head: Outcome) -> None:
+def check_pair(base: Run, head: Run) -> None:
     """The first run of each side must show that there is something to compare.
 
     Raises:
         UserError: there is not.
     """
-    if not recipe_differences(base.recipe, head.recipe):
+    if not runs.recipe_differences(base.recipe, head.recipe):
         raise UserError("BASE and HEAD train the same, with the same code, params and data")
-    if not base.labels.equals(head.labels):
-        raise UserError("BASE and HEAD are not scored on the same test images")
+    runs.check_labels([base, head])
 
 
 if __name__ == "__main__":

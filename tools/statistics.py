@@ -7,7 +7,7 @@ tests/unit/test_error_rates.py.
 from bisect import bisect_left
 from collections.abc import Sequence
 from math import sqrt
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
@@ -16,6 +16,8 @@ from scipy.stats import binom, binomtest, nct, t, ttest_1samp
 ALPHA = 0.05  # a p-value below it is called a difference
 POWER = 0.8  # how often a difference should be found if it is there
 MAX_PAIRS = 1000  # beyond it, "more" is the answer
+
+Verdict = Literal["better", "worse", "no evidence"]
 
 
 class Difference(NamedTuple):
@@ -26,6 +28,13 @@ class Difference(NamedTuple):
     low: float  # 95 % interval of the change
     high: float
     p: float
+
+
+def judge(change: float, p: float) -> Verdict:
+    """The verdict on a change of accuracy."""
+    if p >= ALPHA:
+        return "no evidence"
+    return "better" if change > 0 else "worse"
 
 
 def mcnemar(fixed: int, broken: int) -> float:

@@ -7,39 +7,39 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 
 from tests.support import posix
 from tests.support.project import Project
-from tools.compare.seeds_file import SEEDS
+from tools.compare.recipes import SEEDS
 
 pytestmark = [pytest.mark.slow, posix.only]  # a shell script counts what DVC runs
 
-COMMAND = (sys.executable, "-m", "tools.seeds", "main", "lr")
+TRAIN = (sys.executable, "-m", "tools.seeds", "main")
+COMPARE = (sys.executable, "-m", "tools.compare", "main")
 
 
 @dataclass
-class Counted:
-    """A project on whose branch `lr` another learning rate ran. DVC runs each command of a stage in
-    a shell that writes it down."""
+class Counted(Project):
+    """A project in which DVC runs each command of a stage in a shell that writes it down."""
 
-    project: Project
-    folder: Path
+    def __post_init__(self) -> None:
+        self.shell, self.commands = (self.folder.parent / name for name in ("shell", "commands"))
+        self.commands.write_text("")
+        self.shell.write_text(f'#!/bin/sh\necho "$2" >> "{self.commands}"\nexec /bin/sh "$@"\n')
+        self.shell.chmod(0o755)
 
-    @property
-    def shell(self) -> Path:
-        return self.folder / "shell"
-
-    def run(self, *command: str) -> subprocess.CompletedProcess[str]:
-        return self.project.run(*command, SHELL=str(self.shell))
+    def environment(self) -> dict[str, str]:
+        return super().environment() | {"SHELL": str(self.shell)}
 
     def start(self, *command: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
             command,
-            cwd=self.project.folder,
-            env=self.project.environment() | {"SHELL": str(self.shell)},
+            cwd=self.folder,
+            env=self.environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -47,8 +47,7 @@ class Counted:
 
     def ran(self, stage: str) -> int:
         """How often the stage was started."""
-        log = self.folder / "commands"
-        return log.read_text().count(f"stages.{stage} ") if log.exists() else 0
+        return self.commands.read_text().count(f"stages.{stage} ")
 
     def wait_for(self, trainings: int) -> None:
         """Until that training is running."""
@@ -57,172 +56,131 @@ class Counted:
             assert time.monotonic() < deadline
             time.sleep(0.05)
 
-    def file(self) -> bytes:
-        return (self.project.folder / SEEDS).read_bytes()
+    def fails(self, *command: str) -> str:
+        """What a command prints that must end with 1 and without a traceback."""
+        process = self.run(*command)
+        assert process.returncode == 1, process.stdout
+        assert "Traceback" not in process.stdout
+        return process.stdout
 
-    def copy(self, folder: Path) -> "Counted":
-        copied = Counted(self.project.copy(folder / "project"), folder)
-        copied.make_shell()
-        return copied
+    def branch(self, name: str, group: str, key: str, value: object) -> None:
+        """A branch from main with another value in params.yaml, committed."""
+        self("git", "switch", "--quiet", "--create", name, "main")
+        self.set_param(group, key, value)
+        self("git", "commit", "--quiet", "--all", f"--message={name}")
 
-    def make_shell(self) -> None:
-        text = f'#!/bin/sh\necho "$2" >> "{self.folder}/commands"\nexec /bin/sh "$@"\n'
-        self.shell.write_text(text)
-        self.shell.chmod(0o755)
-
-
-def kill_all(tool: subprocess.Popen[str]) -> None:
-    """The tool, DVC and the trainer."""
-    processes = [psutil.Process(tool.pid), *psutil.Process(tool.pid).children(recursive=True)]
-    for process in processes:
-        process.kill()
-    tool.communicate()
+    def content(self) -> dict[str, Any]:
+        """What the tool wrote."""
+        content: dict[str, Any] = json.loads((self.folder / SEEDS).read_bytes())
+        return content
 
 
 @pytest.fixture(scope="module")
-def before(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Counted:
-    """Nothing was run with other seeds yet. Not to be changed."""
-    folder = tmp_path_factory.mktemp("before")
-    counted = Counted(reproduced.copy(folder / "project"), folder)
-    counted.make_shell()
-    project = counted.project
-    project("git", "switch", "--quiet", "--create", "lr")
-    project.set_param("train", "lr", 0.0001)
-    project.repro()
-    project("git", "commit", "--quiet", "--all", "--message=lr")
-    return counted
-
-
-@pytest.fixture(scope="module")
-def done(before: Counted, tmp_path_factory: pytest.TempPathFactory) -> Counted:
+def done(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Counted:
     """All was killed in the third of four trainings, and started again. Not to be changed."""
-    counted = before.copy(tmp_path_factory.mktemp("done"))
-    tool = counted.start(*COMMAND, "--n", "2")
-    counted.wait_for(3)
-    kill_all(tool)
-    assert not (counted.project.folder / SEEDS).exists()
-    process = counted.run(*COMMAND, "--n", "2")
-    assert process.returncode == 0, process.stdout
-    assert counted.ran("train") == 4 + 1  # the one that was killed, once more
-    assert not (counted.project.folder / ".dvc/tmp/seeds/copies").exists()
+    counted = Counted(reproduced.copy(tmp_path_factory.mktemp("done")).folder)
+    counted.branch("lr", "train", "lr", 0.0001)
+    counted.repro()
+    counted("git", "commit", "--quiet", "--all", "--amend", "--no-edit")
+    before = counted.ran("train")
+    tool = counted.start(*TRAIN, "lr", "--n", "2")
+    counted.wait_for(before + 3)
+    process = psutil.Process(tool.pid)
+    for each in (process, *process.children(recursive=True)):  # DVC and the trainer, too
+        each.kill()
+    tool.communicate()
+    assert not (counted.folder / SEEDS).exists()
+    counted(*TRAIN, "lr", "--n", "2")
+    assert counted.ran("train") == before + 4 + 1  # the one that was killed, once more
+    assert not (counted.folder / ".dvc/tmp/seeds/copies").exists()
     return counted
 
 
 @pytest.fixture
 def counted(done: Counted, tmp_path: Path) -> Counted:
     """A copy of it, to be changed at will."""
-    return done.copy(tmp_path)
+    return Counted(done.copy(tmp_path).folder)
 
 
-def test_a_second_start_runs_nothing_and_writes_the_same_file(counted: Counted) -> None:
-    first = counted.file()
-    (counted.project.folder / SEEDS).unlink()
-    process = counted.run(*COMMAND, "--n", "2")
-    assert process.returncode == 0, process.stdout
-    assert "**This recipe is worse: mean accuracy" in process.stdout
-    assert "HEAD, lr (" in process.stdout
+def test_a_second_start_runs_nothing_and_compare_judges_by_the_file(counted: Counted) -> None:
+    file = counted.folder / SEEDS
+    first = file.read_bytes()
+    file.unlink()
+    assert "trains both with several seeds" in counted(*COMPARE, "lr")
+    trained = counted(*TRAIN, "lr", "--n", "2")
     assert counted.ran("train") == counted.ran("evaluate") == counted.ran("download") == 0
-    assert counted.file() == first
+    assert file.read_bytes() == first
+
+    counted("git", "add", SEEDS)
+    counted("git", "commit", "--quiet", "--message=seeds")
+    shutil.rmtree(counted.folder / ".dvc/cache")
+    report = counted.fails(*COMPARE, "lr", "--fail-on-regression")
+    verdict, _, rest = report.partition("\n\n")
+    assert verdict.startswith("**This recipe is worse: mean accuracy ")
+    assert f"\n{verdict}\n" in trained
+    assert rest.startswith("**This network is worse: ")
+    assert f"--fail-on-regression: {verdict.strip('*')}" in report
+
+    for name in ("params.yaml", "dvc.lock"):
+        path = counted.folder / name
+        path.write_text(path.read_text().replace("lr: 0.0001", "lr: 0.0002"))
+    assert f"`{SEEDS}` is of other recipes. Its head differs in `train.lr`." in counted(*COMPARE)
 
 
-def test_two_at_once_run_each_training_once(counted: Counted) -> None:
-    old = json.loads(counted.file())
-    tools = [counted.start(*COMMAND, "--n", "3") for _ in range(2)]
+def test_two_at_once_run_each_training_once_after_the_one_that_outlived_its_killed_tool(
+    counted: Counted,
+) -> None:
+    old = counted.content()
+    command = (*TRAIN, "lr", "--n", "3")
+    killed = counted.start(*command)
+    counted.wait_for(1)
+    killed.kill()
+    tools = [counted.start(*command) for _ in range(2)]
     outputs = [tool.communicate()[0] for tool in tools]
+    killed.communicate()
     assert [tool.returncode for tool in tools] == [0, 0], outputs
-    assert sum("Another start of this tool is at work" in output for output in outputs) == 1
+    for line in ("An earlier start was killed, but its run goes on", "Another start of this tool"):
+        assert sum(line in output for output in outputs) == 1
     assert counted.ran("train") == counted.ran("evaluate") == 2
     reports = [output[output.index("**This recipe") :] for output in outputs]
     assert reports[0] == reports[1]
-    new = json.loads(counted.file())
+    new = counted.content()
     for side in ("base", "head"):
         assert new[side]["runs"][:2] == old[side]["runs"]
-        assert new[side]["runs"][2]["seed"] == 2
-
-
-def test_a_run_that_outlives_the_killed_tool_is_waited_for(counted: Counted) -> None:
-    tool = counted.start(*COMMAND, "--n", "3")
-    counted.wait_for(1)
-    tool.kill()
-    process = counted.run(*COMMAND, "--n", "3")
-    assert process.returncode == 0, process.stdout
-    assert "An earlier start was killed, but its run goes on: waiting for" in process.stdout
-    assert counted.ran("train") == 2
-    tool.communicate()
+        assert [run["seed"] for run in new[side]["runs"]] == [0, 1, 2]
 
 
 def test_each_side_has_its_own_code_and_the_workspace_counts_without_a_commit(
     counted: Counted,
 ) -> None:
-    old = json.loads(counted.file())
-    folder = counted.project.folder
-    source = folder / "stages/training/step.py"
+    old = counted.content()
+    source = counted.folder / "stages/training/step.py"
     source.write_text(source.read_text() + "# another text, the same step\n")
-    status = counted.project("git", "status", "--short")
-    process = counted.run(*COMMAND[:-1], "workspace", "--n", "2")
-    assert process.returncode == 0, process.stdout
-    content = json.loads(counted.file())
-    base, head = (content[side]["recipe"]["files"] for side in ("base", "head"))
-    assert {path for path in base if base[path] != head[path]} == {"stages/training/step.py"}
-    assert content["head"]["runs"] == old["head"]["runs"]
-    assert counted.project("git", "status", "--short") == status
+    status = counted("git", "status", "--short")
+    counted(*TRAIN, "workspace", "--n", "2")
+    assert counted("git", "status", "--short") == status
     assert counted.ran("train") == 2  # of head: other code is another run
+    new = counted.content()
+    base, head = (new[side]["recipe"]["files"] for side in ("base", "head"))
+    assert {path for path in base if base[path] != head[path]} == {"stages/training/step.py"}
+    assert new["head"]["runs"] == old["head"]["runs"]
 
 
-def test_a_failing_run_is_named_with_its_side_and_its_seed(counted: Counted) -> None:
-    project = counted.project
-    project("git", "switch", "--quiet", "--create", "broken")
-    project.set_param("train", "lr", -1)
-    project("git", "commit", "--quiet", "--all", "--message=broken")
-    process = counted.run(*COMMAND[:-1], "broken", "--n", "2")
-    assert process.returncode == 1
-    assert "\nHEAD, broken (" in process.stdout
-    assert "), seed 0: failed; all that it printed is in .dvc/tmp/seeds/HEAD.log:" in process.stdout
-    assert "\nparams.yaml: train.lr: must be greater than 0 (got -1)\n" in process.stdout
-    assert "Traceback" not in process.stdout
-    assert "BASE, main (" in process.stdout  # its first run has ended well
-
-
-def test_a_run_has_a_limit(counted: Counted) -> None:
-    process = counted.run(*COMMAND, "--limit", "0.001")
-    assert process.returncode == 1
-    assert "BASE, main (" in process.stdout
-    assert "seed 0: did not end within 0.001 minutes. To go on" in process.stdout
+def test_a_run_that_fails_or_takes_too_long_is_named(counted: Counted) -> None:
+    assert "seed 0: did not end within 0.001 minutes. To go on from its last epoch" in (
+        counted.fails(*TRAIN, "lr", "--limit", "0.001")
+    )
+    counted.branch("broken", "train", "lr", -1)
+    printed = counted.fails(*TRAIN, "broken", "--n", "2")
+    assert "BASE, main (" in printed  # its first run has ended well
+    assert "\nHEAD, broken (" in printed
+    assert "), seed 0: failed; all that it printed is in .dvc/tmp/seeds/HEAD.log:" in printed
+    assert "\nparams.yaml: train.lr: must be greater than 0 (got -1)\n" in printed
 
 
 def test_the_same_recipe_is_not_compared_with_itself(counted: Counted) -> None:
-    process = counted.run(*COMMAND[:-1], "main")
-    assert process.returncode == 1
-    assert "hold the same files: nothing to compare" in process.stdout
-    project = counted.project
-    project("git", "switch", "--quiet", "--create", "dpi", "main")
-    project.set_param("plot", "dpi", 50)
-    project("git", "commit", "--quiet", "--all", "--message=dpi")
-    process = counted.run(*COMMAND[:-1], "dpi")
-    assert process.returncode == 1
-    assert "BASE and HEAD train the same, with the same code, params and data" in process.stdout
+    assert "hold the same files: nothing to compare" in counted.fails(*TRAIN, "main")
+    counted.branch("dpi", "plot", "dpi", 50)
+    printed = counted.fails(*TRAIN, "dpi")
+    assert "BASE and HEAD train the same, with the same code, params and data" in printed
     assert counted.ran("train") == 0
-
-
-def test_compare_finds_the_file_and_judges_the_recipes(counted: Counted) -> None:
-    project = counted.project
-    compare = (sys.executable, "-m", "tools.compare")
-    assert "trains both with several seeds" in project(*compare, "main", "lr")
-    project("git", "add", SEEDS)
-    project("git", "commit", "--quiet", "--message=seeds")
-    shutil.rmtree(project.folder / ".dvc/cache")
-    report = project(*compare, "main", "lr")
-    assert report.startswith("**This recipe is worse: mean accuracy ")
-    assert "\n\n**This network is worse: " in report
-    content = json.loads(project(*compare, "main", "lr", "--json"))
-    assert content["recipes"]["seeds"]["verdict"] == "worse"
-    assert content["recipes"]["seeds"]["sentence"] in report
-    process = project.run(*compare, "main", "lr", "--fail-on-regression")
-    assert process.returncode == 1
-    assert "--fail-on-regression: This recipe is worse: mean accuracy" in process.stdout
-
-    for name in ("params.yaml", "dvc.lock"):
-        path = project.folder / name
-        path.write_text(path.read_text().replace("lr: 0.0001", "lr: 0.0002"))
-    report = project(*compare, "main")
-    assert "`evidence/seeds.json` is of other recipes. Its head differs in `train.lr`.\n" in report

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from stages.common import mnist, tables
 from stages.common.files import sha256
-from stages.common.tables import EpochScores
+from stages.common.tables import EpochScores, Prediction
 from tests.support.runner import ROOT
 from tools.dvc_files import md5
 
@@ -20,30 +20,27 @@ def write_run(
     folder: Path, lr: float, seed: int, predicted: list[int], metrics: str = "metrics"
 ) -> None:
     """What `dvc repro` would leave, with the evidence in the folder `metrics`."""
-    rows = [f"{index},3,{digit},0.9" for index, digit in enumerate(predicted)]
     accuracy = predicted.count(3) / len(predicted)
-    scores = {"accuracy": accuracy, "loss": 5}
+    predictions = [(index, 3, digit, 0.9) for index, digit in enumerate(predicted)]
+    scores = {"test": {"accuracy": accuracy, "loss": 5}, "per_digit": {"3": accuracy}}
     labels = sha256(mnist.encode_idx(np.array(RIGHT, np.uint8)))
     params = {
         "download": {"sha256": {"t10k-labels-idx1-ubyte": labels}},
         "train": {"lr": lr, "seed": seed, "epochs": 1},
     }
+    pipeline = (ROOT / "dvc.yaml").read_bytes()
     files = {
-        f"{metrics}/predictions.csv": "\n".join(["index,label,predicted,confidence", *rows, ""]),
-        f"{metrics}/metrics.json": json.dumps({"test": scores, "per_digit": {"3": accuracy}}),
-        f"{metrics}/epochs.csv": tables.encode(
-            EpochScores, [(1, 5, accuracy, None, None)]
-        ).decode(),
-        "requirements.txt": "# all\nscipy==1.17.1  # exact\ntorch>=2.13,<2.14\n",
-        "stages/train.py": "print(1)\n",
-        "dvc.yaml": (ROOT / "dvc.yaml")
-        .read_text(encoding="utf-8")
-        .replace("metrics/", f"{metrics}/"),
+        f"{metrics}/predictions.csv": tables.encode(Prediction, predictions),
+        f"{metrics}/metrics.json": json.dumps(scores).encode(),
+        f"{metrics}/epochs.csv": tables.encode(EpochScores, [(1, 5, accuracy, None, None)]),
+        "requirements.txt": b"# all\nscipy==1.17.1  # exact\ntorch>=2.13,<2.14\n",
+        "stages/train.py": b"print(1)\n",
+        "dvc.yaml": pipeline.replace(b"metrics/", f"{metrics}/".encode()),
     }
-    for name, text in files.items():
+    for name, content in files.items():
         (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_bytes(text.encode())
-    entries = [{"path": name, "md5": md5(text.encode())} for name, text in files.items()]
+        (folder / name).write_bytes(content)
+    entries = [{"path": name, "md5": md5(content)} for name, content in files.items()]
     yaml = YAML()
     yaml.dump(params, folder / "params.yaml")
     stage = {

@@ -1,4 +1,4 @@
-"""Compare two revisions' evidence: params, metrics, predictions. Prints Markdown, or JSON.
+"""Compare two revisions' runs: params, metrics, predictions. Prints Markdown, or JSON.
 
     python -m tools.compare BASE [HEAD] [--images DIR] [--json] [--fail-on-regression]
     python -m tools.compare --seeds BASE,BASE,... HEAD,HEAD,...
@@ -16,11 +16,11 @@ from typing import Any
 
 from stages.common import files
 from stages.common.errors import run
-from tools.compare import evidence, report, seeds_file
-from tools.compare.comparison import Comparison, compare
-from tools.compare.consistency import agreement, contradictions, warnings
-from tools.compare.groups import SeedComparison, compare_seeds
-from tools.compare.seeds_file import SEEDS, Recipes, compare_recipes
+from tools.compare import networks, recipes, report, runs
+from tools.compare.consistency import contradictions
+from tools.compare.recipes import SEEDS, Recipes
+from tools.compare.report import Comparison
+from tools.compare.runs import Run
 from tools.git import WORKSPACE, resolve
 from tools.markdown import code
 from tools.statistics import ALPHA
@@ -29,43 +29,41 @@ from tools.statistics import ALPHA
 def main() -> None:
     """Load both sides, compare, print."""
     args = parse_arguments()
-    comparison: Comparison | SeedComparison
-    recipes = None
-    pictures = []
+    comparison: Comparison
+    known, pictures = None, ""
     if args.seeds:
-        groups = [[load(name) for name in names.split(",")] for names in (args.base, args.head)]
-        sides = [run for group in groups for run in group]
-        comparison = compare_seeds(*groups)
+        base, head = ([*map(load, names.split(","))] for names in (args.base, args.head))
+        sides = [*base, *head]
+        comparison = recipes.compare_revisions(base, head)
     else:
-        base, head = sides = [load(args.base), load(args.head)]
-        comparison = compare(base, head)
-        recipes = compare_recipes(base, head, seeds_file.load(head.revision))
-        pictures = [draw(args.images, base, head)] if args.images else []
+        before, after = sides = [load(args.base), load(args.head)]
+        comparison = networks.compare(before, after)
+        known = recipes.look_up(before, after, recipes.load(after.revision))
+        pictures = draw(args.images, before, after) if args.images else ""
     conflicts = {str(side.revision): contradictions(side) for side in sides}
     if args.json:
-        data = as_data(comparison, recipes) | {"contradictions": conflicts}
+        data = as_data(comparison, known) | {"contradictions": conflicts}
         output = files.canonical_json(data)
     else:
-        parts = [*warnings(conflicts), report.markdown(comparison, recipes), *agreement(conflicts)]
-        output = ("\n\n".join([*parts, *pictures]) + "\n").encode()
+        output = f"{report.markdown(comparison, known, conflicts)}\n{pictures}".encode()
     sys.stdout.buffer.write(output)  # UTF-8 whatever the locale
     if args.fail_on_regression:
-        fail_on_regression((recipes and recipes.seeds) or comparison)
+        fail_on_regression((known and known.seeds) or comparison)
     if any(conflicts.values()):
         sys.exit(1)
 
 
-def as_data(comparison: Comparison | SeedComparison, recipes: Recipes | None) -> dict[str, Any]:
+def as_data(comparison: Comparison, known: Recipes | None) -> dict[str, Any]:
     """The report as values for JSON."""
     data = asdict(comparison) | {"sentence": report.sentence(comparison)}
-    if recipes is not None:
-        data["recipes"] = asdict(recipes)
-        if recipes.seeds:
-            data["recipes"]["seeds"]["sentence"] = report.sentence(recipes.seeds)
+    if known is not None:
+        data["recipes"] = asdict(known)
+        if known.seeds:
+            data["recipes"]["seeds"]["sentence"] = report.sentence(known.seeds)
     return data
 
 
-def fail_on_regression(judged: Comparison | SeedComparison) -> None:
+def fail_on_regression(judged: Comparison) -> None:
     """Say what was judged, and exit with 1 if it is worse."""
     print(f"--fail-on-regression: {report.sentence(judged)}", file=sys.stderr)
     if judged.verdict == "worse":
@@ -108,17 +106,17 @@ def parse_arguments() -> Namespace:
     return args
 
 
-def load(name: str) -> evidence.Evidence:
-    """The evidence of a revision by its name."""
-    return evidence.load(resolve(name))
+def load(name: str) -> Run:
+    """The run of a revision by its name."""
+    return runs.load(resolve(name))
 
 
-def draw(folder: Path, base: evidence.Evidence, head: evidence.Evidence) -> str:
-    """Write the pictures; the line that names them."""
+def draw(folder: Path, base: Run, head: Run) -> str:
+    """Write the pictures; the paragraph that names them."""
     from tools.compare import pictures  # noqa: PLC0415 - importing matplotlib doubles the run time
 
     names = pictures.write(folder, base, head)
-    return f"Pictures in {code(str(folder))}: {', '.join(map(code, names))}."
+    return f"\nPictures in {code(str(folder))}: {', '.join(map(code, names))}.\n"
 
 
 if __name__ == "__main__":

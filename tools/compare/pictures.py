@@ -12,10 +12,10 @@ from matplotlib.figure import Figure
 
 from stages.common import files, mnist, tables
 from stages.common.errors import UserError
-from stages.common.tables import EpochScores, History
+from stages.common.tables import History
 from stages.plot import BLUE, RED, encode_png, format_accuracy, format_loss, image_grid, set_style
-from tools.compare.evidence import Evidence
-from tools.dvc_files import DATA, EPOCHS, HISTORY, locate
+from tools.compare.runs import Run
+from tools.dvc_files import DATA, HISTORY, locate
 from tools.git import load
 
 COLUMNS = ["loss", "accuracy"]
@@ -23,10 +23,10 @@ MAX_SHOWN = 50  # digits in a picture
 DPI = 100
 
 Mask = npt.NDArray[np.bool_]  # (n,), which of the test images
-Run = tuple[pd.DataFrame, pd.DataFrame]  # history and epochs
+Training = tuple[pd.DataFrame, pd.DataFrame]  # history, and the scores after each epoch
 
 
-def write(folder: Path, base: Evidence, head: Evidence) -> list[str]:
+def write(folder: Path, base: Run, head: Run) -> list[str]:
     """Draw the pictures into a folder; their names.
 
     Raises:
@@ -45,7 +45,7 @@ def write(folder: Path, base: Evidence, head: Evidence) -> list[str]:
         "broken.png": digits(images, before, after, was_right & ~is_right, "head"),
         "fixed.png": digits(images, before, after, ~was_right & is_right, "base"),
         "training_curves.png": curves(
-            read_run(base), read_run(head), f"{base.revision} → {head.revision}"
+            training(base), training(head), f"{base.revision} → {head.revision}"
         ),
     }
     for name, figure in pictures.items():
@@ -53,18 +53,14 @@ def write(folder: Path, base: Evidence, head: Evidence) -> list[str]:
     return list(pictures)
 
 
-def read_run(side: Evidence) -> Run:
+def training(run: Run) -> Training:
     """The scores during training and after each epoch.
 
     Raises:
         UserError: the revision lacks them.
     """
     history = partial(tables.decode, History, columns=["epoch", "batch", *COLUMNS])
-    epochs = partial(tables.decode, EpochScores, columns=["epoch", *COLUMNS])
-    return (
-        load(side.revision, side.pipeline.path(HISTORY), history),
-        load(side.revision, side.pipeline.path(EPOCHS), epochs),
-    )
+    return load(run.revision, run.path(HISTORY), history), run.epochs
 
 
 def digits(
@@ -89,15 +85,15 @@ def digits(
     return image_grid(images[shown], titles, columns=10, heading=heading)
 
 
-def curves(base: Run, head: Run, heading: str) -> Figure:
+def curves(base: Training, head: Training, heading: str) -> Figure:
     """Loss and accuracy in training and on the test images, over epochs, so that runs with other
     batch sizes can be compared."""
     figure = Figure(figsize=(9, 3.7), layout="constrained")
     figure.suptitle(heading, parse_math=False)
     panels = dict(zip(COLUMNS, figure.subplots(1, 2), strict=True))
     for column, axes in panels.items():
-        draw_run(axes, base, column, "base", RED)
-        draw_run(axes, head, column, "head", BLUE)
+        draw_training(axes, base, column, "base", RED)
+        draw_training(axes, head, column, "head", BLUE)
         axes.set_xlabel("Epoch")
     format_loss(panels["loss"])
     format_accuracy(panels["accuracy"])
@@ -105,9 +101,9 @@ def curves(base: Run, head: Run, heading: str) -> Figure:
     return figure
 
 
-def draw_run(axes: Axes, run: Run, column: str, name: str, color: str) -> None:
-    """One run: a line for the training, a diamond for the test images after each epoch."""
-    history, epochs = run
+def draw_training(axes: Axes, training: Training, column: str, name: str, color: str) -> None:
+    """One side: a line for the training, a diamond for the test images after each epoch."""
+    history, epochs = training
     batches = history["batch"].max()  # an epoch's last row is that of its last batch
     position = history["epoch"] - 1 + history["batch"] / batches
     axes.plot(position, history[column], "-", color=color, label=f"{name}, training", alpha=0.7)

@@ -12,28 +12,29 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from stages.common.intervals import Rate
-from tools.compare.comparison import Change, Comparison, Confusion, Digests, Paired
-from tools.compare.evidence import ACCURACY, PER_DIGIT, SEED
-from tools.compare.groups import Means, Run, Sample, SeedComparison, digit_metrics
-from tools.compare.seeds_file import SEEDS, Recipes
+from tools.compare.networks import Confusion, Digests, NetworkComparison, Paired
+from tools.compare.recipes import SEEDS, Means, RecipeComparison, Recipes, Sample, SeedRun
+from tools.compare.runs import ACCURACY, SEED, Change, digit_metrics
 from tools.git import Revision
 from tools.markdown import code, table
 from tools.statistics import ALPHA, MAX_PAIRS, POWER, least_flips
 
-NETWORK_VERDICTS = {
-    "better": "This network is better",
-    "worse": "This network is worse",
-    "no evidence": "No evidence that these networks differ",
-}
-RECIPE_VERDICTS = {
-    "better": "This recipe is better",
-    "worse": "This recipe is worse",
-    "no evidence": "No evidence that these recipes differ",
+Comparison = NetworkComparison | RecipeComparison
+
+VERDICTS = {
+    "better": "This {} is better",
+    "worse": "This {} is worse",
+    "no evidence": "No evidence that these {}s differ",
 }
 
 
-def markdown(comparison: Comparison | SeedComparison, recipes: Recipes | None = None) -> str:
-    """The whole report. With two revisions comes what is known about their `recipes`."""
+def markdown(
+    comparison: Comparison,
+    recipes: Recipes | None = None,
+    contradictions: Mapping[str, Sequence[str]] = {},
+) -> str:
+    """The whole report. With two revisions comes what is known about their `recipes`, and with any
+    the `contradictions` in the files of each, by its name."""
     environment = Environment(  # noqa: S701 - HTML's escapes mean nothing in Markdown: see `code`
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -41,30 +42,35 @@ def markdown(comparison: Comparison | SeedComparison, recipes: Recipes | None = 
         lstrip_blocks=True,
     )
     # In the templates they have the names that they have here.
-    filters = [arrow, code, digests, package, revision]
-    functions = [
-        accuracies, confusion_table, digit_metrics, make_seeds, means_table, numbers, runs,
-        seeds_can_show, test_set_can_show,
+    helpers = [
+        accuracies, arrow, code, confusion_table, digests, digit_metrics, least_flips, make_seeds,
+        means_table, numbers, package, points, revision, runs_table, sentence,
     ]  # fmt: skip
-    environment.filters |= {function.__name__: function for function in filters}
+    constants = {"ACCURACY": ACCURACY, "ALPHA": ALPHA, "MAX_PAIRS": MAX_PAIRS, "SEEDS": SEEDS}
+    environment.filters |= {helper.__name__: helper for helper in helpers}
     environment.filters["count"] = "{:,}".format
-    environment.globals |= {function.__name__: function for function in functions}
-    alone = isinstance(comparison, SeedComparison)
-    seeds = comparison if alone else recipes and recipes.seeds
-    parts = [comparison] if alone or not seeds else [seeds, comparison]
+    environment.globals |= {helper.__name__: helper for helper in helpers} | constants
+    environment.globals["power"] = f"a power of {100 * POWER:.0f} %"
+    alone = isinstance(comparison, RecipeComparison)
     template = environment.get_template("seeds.md.j2" if alone else "revisions.md.j2")
-    context = {"seeds": seeds, "recipes": recipes, "SEEDS": SEEDS}
-    return template.render(vars(comparison), sentences=map(sentence, parts), **context).strip()
+    text = template.render(
+        vars(comparison),
+        comparison=comparison,
+        seeds=comparison if alone else recipes and recipes.seeds,
+        recipes=recipes,
+        contradictions=contradictions,
+    )
+    return text.strip()
 
 
-def sentence(comparison: Comparison | SeedComparison) -> str:
+def sentence(comparison: Comparison) -> str:
     """The verdict, which says what was tested: two networks, or two recipes."""
-    if isinstance(comparison, SeedComparison):
+    if isinstance(comparison, RecipeComparison):
         return recipe_sentence(comparison)
     return network_sentence(comparison)
 
 
-def network_sentence(comparison: Comparison) -> str:
+def network_sentence(comparison: NetworkComparison) -> str:
     """The verdict on two networks."""
     row = comparison.overall
     rates = f"{percent(row.base.accuracy)} → {percent(row.head.accuracy)}"
@@ -76,51 +82,23 @@ def network_sentence(comparison: Comparison) -> str:
         )
     end = "; the test set is too small to show a change of this size"
     return (
-        f"{NETWORK_VERDICTS[comparison.verdict]}: {rates}, {row.fixed:,} test images fixed,"
-        f" {row.broken:,} broken (exact McNemar {p_equals(row.p)}, n = {row.n:,})"
+        f"{VERDICTS[comparison.verdict].format('network')}: {rates}, {row.fixed:,} test images"
+        f" fixed, {row.broken:,} broken (exact McNemar {p_equals(row.p)}, n = {row.n:,})"
         f"{end if comparison.verdict == 'no evidence' else ''}."
     )
 
 
-def recipe_sentence(comparison: SeedComparison) -> str:
+def recipe_sentence(comparison: RecipeComparison) -> str:
     """The verdict on two recipes."""
     row = comparison.metrics[ACCURACY]
     base, head = (
-        f"{100 * side.mean:.2f} ± {100 * side.deviation:.2f} %" for side in (row.base, row.head)
+        f"{points(side.mean)} ± {percent(side.deviation)}" for side in (row.base, row.head)
     )
     return (
-        f"{RECIPE_VERDICTS[comparison.verdict]}: mean accuracy {base} → {head},"
-        f" {100 * row.change:+.2f} points (95 % interval {100 * row.low:+.2f} to"
-        f" {100 * row.high:+.2f}, paired t-test {p_equals(row.p)}, n = {row.base.n} seeds)."
+        f"{VERDICTS[comparison.verdict].format('recipe')}: mean accuracy {base} → {head},"
+        f" {points(row.change, '+')} points (95 % interval {points(row.low, '+')} to"
+        f" {points(row.high, '+')}, paired t-test {p_equals(row.p)}, n = {row.base.n} seeds)."
     )
-
-
-def test_set_can_show(overall: Paired) -> str:
-    """The smallest change that McNemar's test can tell from luck."""
-    flips = overall.fixed + overall.broken
-    least = least_flips(flips)
-    start = f"What this test set can show, with {flips:,} flips:"
-    if least is None:
-        return f"{start} nothing. It takes 6 or more for p < {ALPHA}."
-    return f"{start} a change of {100 * least / overall.n:.2f} or more has p < {ALPHA}."
-
-
-def seeds_can_show(seeds: SeedComparison) -> list[str]:
-    """The smallest change that the t-test finds, and how many seeds the one that was seen takes."""
-    row = seeds.metrics[ACCURACY]
-    power = f"a power of {100 * POWER:.0f} %"
-    least = (
-        f"What {row.base.n} seeds can show, if changes always spread as here,"
-        f" ± {100 * row.deviation:.2f} points: one of {100 * seeds.least_change:.2f} points or more"
-        f" is found with {power}."
-    )
-    if not row.change:
-        return [least]
-    needed = f"more than {MAX_PAIRS:,}" if seeds.seeds_needed is None else seeds.seeds_needed
-    return [
-        least,
-        f"To find one of {100 * row.change:+.2f} points with {power} takes {needed} seeds.",
-    ]
 
 
 def make_seeds(base: Revision, head: Revision) -> str:
@@ -178,7 +156,7 @@ def accuracies(overall: Paired, digits: Mapping[str, Paired]) -> str:
 
 def interval(rate: Rate) -> str:
     """`98.05 (97.76-98.30)`, percent."""
-    return f"{100 * rate.accuracy:.2f} ({100 * rate.low:.2f}-{100 * rate.high:.2f})"
+    return f"{points(rate.accuracy)} ({points(rate.low)}-{points(rate.high)})"
 
 
 def numbers(metrics: Mapping[str, Change]) -> str:
@@ -203,15 +181,12 @@ def difference(change: Change) -> str:
 
 def confusion_table(title: str, rows: Sequence[Confusion], n: int) -> str:
     """A row for each confusion, counted in images."""
-    cells = [
-        [
-            f"{row.label} taken for {row.predicted}",
-            str(row.base),
-            str(row.head),
-            f"{row.head - row.base:+}",
-        ]
-        for row in rows
-    ]
+    cells = []
+    for row in rows:
+        change = f"{row.head - row.base:+}"
+        cells.append(
+            [f"{row.label} taken for {row.predicted}", str(row.base), str(row.head), change]
+        )
     return table([f"{title} (of {n:,} images)", "Base", "Head", "Change"], cells)
 
 
@@ -223,16 +198,14 @@ def digests(change: Digests) -> str:
 
 def means_table(metrics: Mapping[str, Means]) -> str:
     """A row a metric, those of single digits last."""
-    rows = [
-        [
-            code(name),
-            spread(row.base),
-            spread(row.head),
-            f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f})",
-            p_text(row.p_corrected),
-        ]
-        for name, row in sorted(metrics.items(), key=lambda item: item[0].startswith(PER_DIGIT))
-    ]
+    digits = digit_metrics(metrics)
+    rows = []
+    for name in [*(name for name in metrics if name not in digits), *digits]:
+        row = metrics[name]
+        change = f"{row.change:+.4f} ({row.low:+.4f} to {row.high:+.4f})"
+        rows.append(
+            [code(name), spread(row.base), spread(row.head), change, p_text(row.p_corrected)]
+        )
     return table(["Metric", "Base", "Head", "Change", "p"], rows)
 
 
@@ -241,24 +214,24 @@ def spread(sample: Sample) -> str:
     return f"{sample.mean:.4f} ± {sample.deviation:.4f}"
 
 
-def runs(base: Sequence[Run], head: Sequence[Run]) -> str:
+def runs_table(base: Sequence[SeedRun], head: Sequence[SeedRun]) -> str:
     """A row a seed, with the accuracy of each side."""
     before, after = ({run.seed: run.metrics[ACCURACY] for run in side} for side in (base, head))
-    rows = [
-        [
-            str(seed),
-            percent(before[seed]),
-            percent(after[seed]),
-            f"{100 * (after[seed] - before[seed]):+.2f}",
-        ]
-        for seed in sorted(before)
-    ]
+    rows = []
+    for seed in sorted(before):
+        change = points(after[seed] - before[seed], "+")
+        rows.append([str(seed), percent(before[seed]), percent(after[seed]), change])
     return table([code(SEED), "Base", "Head", "Change"], rows)
+
+
+def points(fraction: float, sign: str = "-") -> str:
+    """`98.05`, in percent or percentage points; with the sign `+` also `+0.30`."""
+    return f"{100 * fraction:{sign}.2f}"
 
 
 def percent(fraction: float) -> str:
     """`98.05 %`."""
-    return f"{100 * fraction:.2f} %"
+    return f"{points(fraction)} %"
 
 
 def p_equals(p: float) -> str:

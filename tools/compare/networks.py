@@ -1,6 +1,9 @@
-"""What changed from one side to the other, as plain values. No files, no text."""
+"""Compare two networks: what changed from one revision's run to the other's, as plain values.
 
-from collections.abc import Mapping, Sequence
+Both networks classify the same test images. So an image is a pair, and the test is paired.
+"""
+
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import permutations
 from typing import Any, Literal
@@ -8,27 +11,17 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-from stages.common.errors import UserError
 from stages.common.intervals import Rate, rate
 from stages.common.mnist import CLASSES
 from stages.common.tables import count_confusions
-from tools.compare.evidence import ACCURACY, PER_DIGIT, Evidence, differing
+from tools.compare.runs import ACCURACY, Change, Run, changes, check_labels, digit_metrics
 from tools.dvc_files import DATA, MODEL, Output
 from tools.git import Revision
-from tools.statistics import ALPHA, holm, mcnemar
+from tools.statistics import Verdict, holm, judge, mcnemar
 
-Verdict = Literal["better", "worse", "no evidence", "same predictions"]
 Digits = npt.NDArray[np.int64]  # (n,), 0 to 9
 
 MAX_SHOWN = 5  # confusions shown of those that grew, and of those that shrank
-
-
-@dataclass(frozen=True)
-class Change:
-    """A value on either side; None where there is none."""
-
-    base: Any
-    head: Any
 
 
 @dataclass(frozen=True)
@@ -63,12 +56,12 @@ class Confusion:
 
 
 @dataclass(frozen=True)
-class Comparison:
-    """Two revisions."""
+class NetworkComparison:
+    """The networks of two revisions."""
 
     base: Revision
     head: Revision
-    verdict: Verdict
+    verdict: Verdict | Literal["same predictions"]
     overall: Paired
     digits: dict[str, Paired]
     wrong_otherwise: int  # images: wrong on both sides, as different digits
@@ -84,7 +77,7 @@ class Comparison:
     stale: dict[str, list[str]]  # by side: what is not as dvc.lock says
 
 
-def compare(base: Evidence, head: Evidence) -> Comparison:
+def compare(base: Run, head: Run) -> NetworkComparison:
     """All that changed from `base` to `head`.
 
     Raises:
@@ -94,11 +87,12 @@ def compare(base: Evidence, head: Evidence) -> Comparison:
     labels = base.predictions["label"].to_numpy()
     before, after = (side.predictions["predicted"].to_numpy() for side in (base, head))
     overall = paired(labels, before, after)
+    same = np.array_equal(before, after)
     grew, shrank = top_confusions(*(count_confusions(side.predictions) for side in (base, head)))
-    return Comparison(
+    return NetworkComparison(
         base=base.revision,
         head=head.revision,
-        verdict=judge(overall.change, overall.p, same=np.array_equal(before, after)),
+        verdict="same predictions" if same else judge(overall.change, overall.p),
         overall=overall,
         digits=per_digit(labels, before, after),
         wrong_otherwise=int(((before != labels) & (after != labels) & (before != after)).sum()),
@@ -115,15 +109,6 @@ def compare(base: Evidence, head: Evidence) -> Comparison:
     )
 
 
-def judge(change: float, p: float, *, same: bool) -> Verdict:
-    """The verdict on a change of accuracy."""
-    if same:
-        return "same predictions"
-    if p >= ALPHA:
-        return "no evidence"
-    return "better" if change > 0 else "worse"
-
-
 def paired(labels: Digits, base: Digits, head: Digits) -> Paired:
     """Both sides' predictions of the same n images, as a pair for each image."""
     before, after = base == labels, head == labels
@@ -136,14 +121,12 @@ def paired(labels: Digits, base: Digits, head: Digits) -> Paired:
 
 def per_digit(labels: Digits, base: Digits, head: Digits) -> dict[str, Paired]:
     """The same for the images of each digit, with p-values corrected for their number."""
-    rows = {
-        str(digit): paired(*(array[labels == digit] for array in (labels, base, head)))
-        for digit in np.unique(labels)
-    }
-    corrected = holm([row.p for row in rows.values()])
+    digits = np.unique(labels)
+    rows = [paired(*(side[labels == digit] for side in (labels, base, head))) for digit in digits]
+    corrected = holm([row.p for row in rows])
     return {
-        digit: replace(row, p_corrected=p)
-        for (digit, row), p in zip(rows.items(), corrected, strict=True)
+        str(digit): replace(row, p_corrected=p)
+        for digit, row, p in zip(digits, rows, corrected, strict=True)
     }
 
 
@@ -152,49 +135,22 @@ def top_confusions(
 ) -> tuple[list[Confusion], list[Confusion]]:
     """The confusions that grew most and those that shrank most, the largest change first, from
     the counts of images by label and prediction, (10, 10)."""
-    every = [
-        Confusion(*pair, int(base[pair]), int(head[pair]))
-        for pair in permutations(range(CLASSES), 2)
-    ]
-    grew = sorted(every, key=lambda confusion: confusion.base - confusion.head)[:MAX_SHOWN]
-    shrank = sorted(every, key=lambda confusion: confusion.head - confusion.base)[:MAX_SHOWN]
+    pairs = permutations(range(CLASSES), 2)
+    every = [Confusion(*pair, int(base[pair]), int(head[pair])) for pair in pairs]
+    every.sort(key=lambda confusion: -abs(confusion.head - confusion.base))
     return (
-        [confusion for confusion in grew if confusion.head > confusion.base],
-        [confusion for confusion in shrank if confusion.head < confusion.base],
+        [confusion for confusion in every if confusion.head > confusion.base][:MAX_SHOWN],
+        [confusion for confusion in every if confusion.head < confusion.base][:MAX_SHOWN],
     )
 
 
-def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Change]:
-    """The names whose values differ, in the order of the files."""
-    return {name: Change(base.get(name), head.get(name)) for name in differing(base, head)}
-
-
-def output_digests(base: Evidence, head: Evidence, output: Output) -> Digests:
+def output_digests(base: Run, head: Run, output: Output) -> Digests:
     """The digests of an output of both sides."""
-    return Digests(base.digest(output), head.digest(output), head.pipeline.path(output))
+    return Digests(base.digest(output), head.digest(output), head.path(output))
 
 
 def other_metrics(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Change]:
     """Those that do not follow from the predictions."""
-    return {
-        name: Change(base.get(name), head.get(name))
-        for name in {**base, **head}
-        if name != ACCURACY and not name.startswith(PER_DIGIT)
-    }
-
-
-def check_labels(runs: Sequence[Evidence]) -> None:
-    """All must have the same test labels, or their predictions are of different images.
-
-    Raises:
-        UserError: they have not.
-    """
-    first, *others = runs
-    labels = first.predictions["label"]
-    for other in others:
-        theirs = other.predictions["label"]
-        if not np.array_equal(labels, theirs):
-            raise UserError(
-                f"not scored on the same test images: the labels of {first.revision}"
-                f" ({len(labels):,}) and of {other.revision} ({len(theirs):,}) differ"
-            )
+    names = {**base, **head}
+    follow = {ACCURACY, *digit_metrics(names)}
+    return {name: Change(base.get(name), head.get(name)) for name in names if name not in follow}

@@ -1,7 +1,7 @@
 """What a revision's run used, and what came out: read from its files, with nothing run."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -10,6 +10,7 @@ import pandas as pd
 from pydantic import FiniteFloat, TypeAdapter
 
 from stages.common import tables
+from stages.common.errors import UserError
 from stages.common.tables import EpochScores, Prediction
 from tools.dvc_files import (
     EPOCHS,
@@ -28,7 +29,7 @@ from tools.yaml_files import flatten, parse_yaml
 
 ACCURACY, LOSS, PER_DIGIT = "test.accuracy", "test.loss", "per_digit."  # in metrics.json
 SEED = "train.seed"  # in params.yaml
-DECIDING = (MODEL.stage, METRICS.stage)  # no other stage changes a number, with the same data
+RECIPE_STAGES = (MODEL.stage, METRICS.stage)  # no other stage changes a number, with the same data
 
 _GROUPS = TypeAdapter(dict[str, Any])
 _NUMBERS = TypeAdapter(dict[str, FiniteFloat])
@@ -45,7 +46,7 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Run:
     """What a revision's run used, and what came out."""
 
     revision: Revision
@@ -60,31 +61,41 @@ class Evidence:
     requirements: dict[str, str]  # package: versions
     stale: list[str]  # files and params that are not those that dvc.lock was made from
 
+    def path(self, output: Output) -> str:
+        """Where an output is."""
+        return self.pipeline.path(output)
+
     def digest(self, output: Output) -> str | None:
         """That of an output, if the run made it."""
-        return self.digests.get(self.pipeline.path(output))
+        return self.digests.get(self.path(output))
 
 
-def load(revision: Revision) -> Evidence:
-    """The evidence that git (or the workspace) holds.
+@dataclass(frozen=True)
+class Change:
+    """A value on either side; None where there is none."""
+
+    base: Any
+    head: Any
+
+
+def load(revision: Revision) -> Run:
+    """The run whose files git (or the workspace) holds.
 
     Raises:
         UserError: a file is missing or is not what it should be.
     """
-    dvc = read_pipeline(revision)
-    evidence = metrics, predictions, epochs = [*map(dvc.path, (METRICS, PREDICTIONS, EPOCHS))]
-    files = read(revision, [LOCK, PARAMS, REQUIREMENTS, *evidence])
+    pipeline = read_pipeline(revision)
+    results = metrics, predictions, epochs = [*map(pipeline.path, (METRICS, PREDICTIONS, EPOCHS))]
+    files = read(revision, [LOCK, PARAMS, REQUIREMENTS, *results])
     lock = parse(revision, files, LOCK, Lock.parse)
-    ran: dict[str, Any] = {}
-    for stage in lock.stages.values():
-        ran |= flatten(stage.params.get(PARAMS, {}))
+    params = params_of(lock, lock.stages)
     commands = {f"command of the stage {name}": stage.cmd for name, stage in lock.stages.items()}
-    recorded = lock.code | {path: lock.outputs.get(path) for path in evidence}
+    recorded = lock.code | {path: lock.outputs.get(path) for path in results}
     present = find(revision, list(recorded))
-    return Evidence(
+    return Run(
         revision=revision,
-        pipeline=dvc,
-        params=ran,
+        pipeline=pipeline,
+        params=params,
         metrics=parse(revision, files, metrics, parse_metrics),
         predictions=parse(revision, files, predictions, partial(tables.decode, Prediction)),
         epochs=parse(revision, files, epochs, partial(tables.decode, EpochScores)),
@@ -94,23 +105,29 @@ def load(revision: Revision) -> Evidence:
         requirements=parse(revision, files, REQUIREMENTS, parse_requirements),
         stale=[
             *differing(recorded, {path: md5(content) for path, content in present.items()}),
-            *differing(parse(revision, files, PARAMS, parse_params), ran),
+            *differing(parse(revision, files, PARAMS, parse_params), params),
         ],
     )
 
 
+def params_of(lock: Lock, stages: Iterable[str]) -> dict[str, Any]:
+    """The params that these stages ran with."""
+    params: dict[str, Any] = {}
+    for name in stages:
+        params |= flatten(lock.stages[name].params.get(PARAMS, {}))
+    return params
+
+
 def recipe_of(lock: Lock) -> Recipe:
     """The recipe of the run that this dvc.lock records."""
-    stages = {name: lock.stages[name] for name in DECIDING if name in lock.stages}
-    params: dict[str, Any] = {}
-    for stage in stages.values():
-        params |= flatten(stage.params.get(PARAMS, {}))
-    params.pop(SEED, None)
+    stages = {name: lock.stages[name] for name in RECIPE_STAGES if name in lock.stages}
     made = {file.path for stage in stages.values() for file in stage.outs}
-    read = {file.path: file.md5 for stage in stages.values() for file in stage.deps}
+    used = {file.path: file.md5 for stage in stages.values() for file in stage.deps}
+    params = params_of(lock, stages)
+    params.pop(SEED, None)
     return Recipe(
         params,
-        files={path: digest for path, digest in read.items() if path not in made},
+        files={path: digest for path, digest in used.items() if path not in made},
         commands={name: stage.cmd for name, stage in stages.items()},
     )
 
@@ -127,6 +144,33 @@ def recipe_differences(first: Recipe, second: Recipe) -> list[str]:
 def differing(first: Mapping[str, Any], second: Mapping[str, Any]) -> list[str]:
     """The names whose values are not the same in both, in the order of `first`."""
     return [name for name in {**first, **second} if first.get(name) != second.get(name)]
+
+
+def changes(base: Mapping[str, Any], head: Mapping[str, Any]) -> dict[str, Change]:
+    """The values that differ, by their names."""
+    return {name: Change(base.get(name), head.get(name)) for name in differing(base, head)}
+
+
+def digit_metrics(names: Iterable[str]) -> list[str]:
+    """The names of the metrics that are about a single digit."""
+    return [name for name in names if name.startswith(PER_DIGIT)]
+
+
+def check_labels(runs: Sequence[Run]) -> None:
+    """All must have the same test labels, or their predictions are of different images.
+
+    Raises:
+        UserError: they have not.
+    """
+    first = runs[0]
+    labels = first.predictions["label"]
+    for other in runs:
+        theirs = other.predictions["label"]
+        if not labels.equals(theirs):
+            raise UserError(
+                f"not scored on the same test images: the labels of {first.revision}"
+                f" ({len(labels):,}) and of {other.revision} ({len(theirs):,}) differ"
+            )
 
 
 def parse_params(content: bytes) -> dict[str, Any]:

@@ -1,0 +1,184 @@
+"""What the command tools.compare reads from revisions, and how it ends."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from stages.common.errors import UserError
+from tests.support import runner
+from tests.support.run_files import RIGHT, commit, git, write_run
+from tools.compare.__main__ import load, main
+from tools.compare.recipes import SEEDS, RecipeRuns, SeedRun, Seeds, encode
+
+in_repository = pytest.mark.usefixtures("repository")
+Captured = pytest.CaptureFixture[bytes]
+
+
+def compare(*arguments: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["compare", *arguments])
+        main()
+
+
+def printed(captured: Captured, *arguments: str) -> str:
+    compare(*arguments)
+    return captured.readouterr().out.decode()
+
+
+def as_json(captured: Captured, *arguments: str) -> Any:  # noqa: ANN401
+    return json.loads(printed(captured, *arguments, "--json"))
+
+
+@in_repository
+def test_the_workspace_and_the_commit_hold_the_same() -> None:
+    committed, present = load("main"), load("workspace")
+    assert committed.predictions.equals(present.predictions)
+    assert committed.predictions.values.tolist()[9] == [9, 3, 8, 0.9]
+    for name in ("params", "metrics", "digests", "code", "requirements", "stale"):
+        assert getattr(committed, name) == getattr(present, name)
+    assert present.params["train.lr"] == 0.001
+    assert present.metrics == {"per_digit.3": 0.9, "test.accuracy": 0.9, "test.loss": 5}
+    assert present.requirements == {"scipy": "==1.17.1", "torch": ">=2.13,<2.14"}
+    assert present.stale == []
+
+
+@in_repository
+@pytest.mark.parametrize(
+    ("path", "content", "remedy"),
+    [
+        ("dvc.lock", b"<<<<<<< HEAD\n", "make it with `dvc repro`"),
+        ("params.yaml", b"- 1\n", "no stage writes this file"),
+        ("metrics/metrics.json", b'{"test": {"accuracy": NaN}}', "make it with `dvc repro`"),
+        ("metrics/metrics.json", b'{"test": {"loss": 1}}', "make it with `dvc repro`"),
+        ("metrics/predictions.csv", b"", "make it with `dvc repro`"),
+        (SEEDS, b'{"n": 10}', "make it again with `make seeds`, or remove it"),
+    ],
+)
+def test_a_damaged_file_is_named_with_what_to_do(path: str, content: bytes, remedy: str) -> None:
+    Path(path).parent.mkdir(exist_ok=True)
+    Path(path).write_bytes(content)
+    with pytest.raises(UserError) as error:
+        compare("main")
+    assert str(error.value).startswith(f"workspace: {path}: not as expected (")
+    assert f"); {remedy}" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@in_repository
+def test_what_was_changed_after_the_run_is_stale(capfdbinary: Captured) -> None:
+    text = Path("params.yaml").read_text()
+    Path("params.yaml").write_text(text.replace("0.001", "0.5"))
+    Path("stages/train.py").write_text("print(2)\n")
+    assert (
+        "\nNote: in `head` these differ from `dvc.lock`: `stages/train.py`, `train.lr`. The report"
+    ) in printed(capfdbinary, "main")
+    Path("stages/train.py").unlink()
+    metrics = Path("metrics/metrics.json")
+    metrics.write_text(metrics.read_text().replace("0.9", "0.95"))
+    assert load("workspace").stale == ["stages/train.py", "metrics/metrics.json", "train.lr"]
+
+
+@in_repository
+def test_a_regression_fails_where_it_is_asked_to(capfdbinary: Captured) -> None:
+    write_run(Path(), 0.001, 0, [3] * 2 + [8] * 8)
+    assert printed(capfdbinary, "main").startswith("**This network is worse: 90.00 % → 20.00 %")
+    with pytest.raises(SystemExit, match="1"):
+        compare("main", "--fail-on-regression")
+    error = capfdbinary.readouterr().err
+    assert error.startswith(b"--fail-on-regression: This network is worse: 90.00")
+    compare("workspace", "main", "--fail-on-regression")
+    write_run(Path(), 0.001, 0, [3] * 4 + [8] * 6)  # five flips: no evidence
+    compare("main", "--fail-on-regression")
+
+
+def write_seeds(base: list[float], head: list[float]) -> None:
+    """The file about main and the workspace, with these accuracies."""
+    sides = [
+        RecipeRuns(
+            load(name).recipe,
+            [SeedRun(seed, {"test.accuracy": value}, None) for seed, value in enumerate(side)],
+        )
+        for name, side in (("main", base), ("workspace", head))
+    ]
+    Path(SEEDS).parent.mkdir(exist_ok=True)
+    Path(SEEDS).write_bytes(encode(Seeds(10, *sides)))
+
+
+@in_repository
+def test_where_several_seeds_were_run_a_regression_is_one_of_the_recipe(
+    capfdbinary: Captured,
+) -> None:
+    write_run(Path(), 0.01, 0, [3] * 2 + [8] * 8)
+    assert as_json(capfdbinary, "main")["recipes"] == {"same": False, "seeds": None, "unfit": {}}
+    write_seeds([0.5, 0.6, 0.7], [0.61, 0.70, 0.80])
+    seeds = as_json(capfdbinary, "main", "--fail-on-regression")["recipes"]["seeds"]
+    assert seeds["verdict"] == "better"
+    assert printed(capfdbinary, "main").startswith(
+        f"**{seeds['sentence']}**\n\n**This network is w"
+    )
+    write_seeds([0.61, 0.70, 0.80], [0.5, 0.6, 0.7])
+    commit()
+    with pytest.raises(SystemExit, match="1"):
+        compare("main~1", "main", "--fail-on-regression")
+    assert capfdbinary.readouterr().err.startswith(b"--fail-on-regression: This recipe is worse")
+
+
+@in_repository
+def test_files_that_contradict_each_other_fail_the_command(capfdbinary: Captured) -> None:
+    assert "\n\nThe files of each revision agree with each other: " in printed(capfdbinary, "main")
+    metrics = Path("metrics/metrics.json")
+    metrics.write_text(metrics.read_text().replace('"accuracy": 0.9', '"accuracy": 0.9999'))
+    with pytest.raises(SystemExit, match="1"):
+        compare("main")
+    output = capfdbinary.readouterr().out.decode()
+    with pytest.raises(SystemExit, match="1"):
+        compare("main", "--json")
+    found = json.loads(capfdbinary.readouterr().out)["contradictions"]
+    assert {name.split()[0]: len(lines) for name, lines in found.items()} == {
+        "main": 0,
+        "workspace": 2,  # the predictions, and the last epoch
+    }
+    first, second = found["workspace"]
+    assert output.startswith(
+        "**Do not believe what follows: the files of `workspace` contradict each other.** Run `dvc"
+        f" repro --force` there, and compare again.\n\n- `{first}`\n- `{second}`\n\n**Same"
+    )
+    assert "agree with each other" not in output
+
+
+@in_repository
+def test_seeds_are_lists_of_revisions(capfdbinary: Captured) -> None:
+    for lr in (0.01, 0.1):
+        for seed in (1, 2):
+            write_run(Path(), lr, seed, [3] * 8 + [3 if lr < 0.1 else 7, seed])
+            commit()
+            git("tag", f"lr{lr}-{seed}")
+    content = as_json(capfdbinary, "--seeds", "lr0.01-1,lr0.01-2", "lr0.1-1,lr0.1-2")
+    assert content["verdict"] == "worse"
+    assert content["params"] == {"train.lr": {"base": 0.01, "head": 0.1}}
+    assert content["metrics"]["test.accuracy"]["head"] == {"n": 2, "mean": 0.8, "deviation": 0}
+    assert [run["seed"] for run in content["base"]["runs"]] == [1, 2]
+    assert len(content["contradictions"]) == len(content["stale"]) == 4
+    with pytest.raises(UserError, match=r"^BASE has train.seed \[1\], HEAD has \[2\]"):
+        compare("--seeds", "lr0.01-1", "main")
+    with pytest.raises(SystemExit, match="2"):
+        compare("--seeds", "main,main", "main,main", "--images", "pictures")
+
+
+@in_repository
+def test_each_side_is_read_where_its_own_dvc_yaml_says(capfdbinary: Captured) -> None:
+    git("rm", "--quiet", "-r", "metrics")
+    write_run(Path(), 0.01, 0, RIGHT, metrics="scores")
+    output = printed(capfdbinary, "main")
+    assert "90.00 % → 100.00 %" in output
+    assert "Note" not in output
+
+
+def test_only_pictures_need_matplotlib_and_nothing_needs_torch_or_dvc() -> None:
+    code = (
+        "import sys, tools.compare.__main__; print({'matplotlib', 'torch', 'dvc'} & {*sys.modules})"
+    )
+    assert runner.python("-c", code).stdout == "set()\n"

@@ -1,0 +1,265 @@
+"""Compare two recipes: the means of several runs of each, with the same seeds on both sides.
+
+A seed decides the first weights and the order of the images, on both sides. So the runs with one
+seed are a pair, and the test is paired.
+
+The runs are those of revisions that the user names (`python -m tools.compare --seeds`), those that
+`python -m tools.seeds` has just made, or those of the file that it wrote. All of them become a
+`Seeds`, which `compare` takes.
+
+The file names its two sides by what they train, not by a branch or a commit. So any two revisions
+with these recipes find it, also after a rebase.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, field, replace
+
+import numpy as np
+from pydantic import FiniteFloat, PositiveInt, TypeAdapter
+
+from stages.common import files
+from stages.common.errors import UserError
+from tools.compare.runs import (
+    ACCURACY,
+    SEED,
+    Change,
+    Recipe,
+    Run,
+    changes,
+    check_labels,
+    digit_metrics,
+    recipe_differences,
+)
+from tools.dvc_files import PREDICTIONS
+from tools.git import Revision, find
+from tools.statistics import Verdict, holm, judge, least_change, paired_t, pairs_needed
+
+SEEDS = "evidence/seeds.json"  # no stage writes it, so it is not in dvc.yaml
+
+
+@dataclass(frozen=True)
+class SeedRun:
+    """One of several runs."""
+
+    seed: int
+    metrics: dict[str, FiniteFloat]  # `test.accuracy`: 0.98
+    predictions: str | None  # MD5 of the table of predictions
+
+
+@dataclass(frozen=True)
+class RecipeRuns:
+    """Runs of one recipe, each with its own seed."""
+
+    recipe: Recipe
+    runs: list[SeedRun]
+
+
+@dataclass(frozen=True)
+class Seeds:
+    """Runs of two recipes with the same seeds, two or more: the content of the file."""
+
+    n: PositiveInt  # test images
+    base: RecipeRuns
+    head: RecipeRuns
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One number from several runs."""
+
+    n: int
+    mean: float
+    deviation: float  # standard deviation, of a sample: n - 1
+
+
+@dataclass(frozen=True)
+class Means:
+    """A metric, before and after, over several seeds."""
+
+    base: Sample
+    head: Sample
+    change: float
+    deviation: float  # standard deviation of the changes with each seed
+    low: float  # 95 % interval of the change
+    high: float
+    p: float  # of the paired t-test
+    p_corrected: float
+
+
+@dataclass(frozen=True)
+class RecipeComparison(Seeds):
+    """These runs, and what they tell of the recipes."""
+
+    verdict: Verdict
+    metrics: dict[str, Means]
+    least_change: float  # of the accuracy, that so many seeds find with a power of 80 %
+    seeds_needed: int | None  # to find the change that was seen so; None if too many
+    params: dict[str, Change]
+    files: dict[str, Change]  # code, data and commands
+    requirements: dict[str, Change] = field(default_factory=dict)
+    stale: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Recipes:
+    """What is known about the recipes of two revisions."""
+
+    same: bool  # they may differ in the seed
+    seeds: RecipeComparison | None  # by the file, if it is about these two
+    unfit: dict[str, list[str]]  # by side: what the file has otherwise; empty if there is no file
+
+
+_SEEDS = TypeAdapter(Seeds)
+
+
+def compare(seeds: Seeds) -> RecipeComparison:
+    """The means of both sides, and what they tell of the recipes."""
+    metrics = compare_metrics(seeds.base.runs, seeds.head.runs)
+    accuracy = metrics[ACCURACY]
+    base, head = seeds.base.recipe, seeds.head.recipe
+    return RecipeComparison(
+        **vars(seeds),
+        verdict=judge(accuracy.change, accuracy.p),
+        metrics=metrics,
+        least_change=least_change(accuracy.base.n, accuracy.deviation),
+        seeds_needed=pairs_needed(accuracy.change, accuracy.deviation),
+        params=changes(base.params, head.params),
+        files=changes(base.files | base.commands, head.files | head.commands),
+    )
+
+
+def compare_revisions(base: Sequence[Run], head: Sequence[Run]) -> RecipeComparison:
+    """The same of revisions, whose runs may also have had other packages.
+
+    Raises:
+        UserError: they are not what `collect` takes.
+    """
+    return replace(
+        compare(collect(base, head)),
+        requirements=changes(base[0].requirements, head[0].requirements),
+        stale={str(side.revision): side.stale for side in (*base, *head)},
+    )
+
+
+def collect(base: Sequence[Run], head: Sequence[Run]) -> Seeds:
+    """The runs of two recipes.
+
+    Raises:
+        UserError: the runs of a side differ in more than the seed, the sides have not the same
+            two or more seeds, or the runs were not scored on the same test images.
+    """
+    check_labels([*base, *head])
+    sides = runs_of_recipe("BASE", base), runs_of_recipe("HEAD", head)
+    seeds = Seeds(len(base[0].predictions), *sides)
+    try:
+        check(seeds)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return seeds
+
+
+def runs_of_recipe(side: str, runs: Sequence[Run]) -> RecipeRuns:
+    """The runs of one side.
+
+    Raises:
+        UserError: they differ in more than the seed, or have none.
+    """
+    first = runs[0]
+    for run in runs:
+        if unwanted := recipe_differences(first.recipe, run.recipe):
+            raise UserError(
+                f"the runs of {side} must differ in {SEED} alone, but {first.revision} and"
+                f" {run.revision} differ in {', '.join(unwanted)}"
+            )
+        if SEED not in run.params:
+            raise UserError(f"{run.revision} has no {SEED}")
+    return RecipeRuns(
+        first.recipe,
+        [SeedRun(run.params[SEED], run.metrics, run.digest(PREDICTIONS)) for run in runs],
+    )
+
+
+def check(seeds: Seeds) -> None:
+    """The runs must be pairs, and have an accuracy.
+
+    Raises:
+        ValueError: they have not.
+    """
+    base, head = (sorted(run.seed for run in side.runs) for side in (seeds.base, seeds.head))
+    if base != head or len(base) < 2 or len({*base}) < len(base):
+        raise ValueError(
+            f"BASE has {SEED} {base}, HEAD has {head}; both need the same, two or more, each once"
+        )
+    if not all(ACCURACY in run.metrics for run in (*seeds.base.runs, *seeds.head.runs)):
+        raise ValueError(f"a run has no {ACCURACY}")
+
+
+def compare_metrics(base: Iterable[SeedRun], head: Iterable[SeedRun]) -> dict[str, Means]:
+    """Each metric that all runs have. The p-values of the digits are corrected for their number."""
+    base, head = (sorted(side, key=lambda run: run.seed) for side in (base, head))
+    metrics = {
+        name: means([run.metrics[name] for run in base], [run.metrics[name] for run in head])
+        for name in base[0].metrics
+        if all(name in run.metrics for run in (*base, *head))
+    }
+    digits = digit_metrics(metrics)
+    for name, p in zip(digits, holm([metrics[name].p for name in digits]), strict=True):
+        metrics[name] = replace(metrics[name], p_corrected=p)
+    return metrics
+
+
+def means(base: Sequence[float], head: Sequence[float]) -> Means:
+    """Two samples of one metric, in the order of the seeds."""
+    difference = paired_t(base, head)
+    return Means(sample(base), sample(head), *difference, p_corrected=difference.p)
+
+
+def sample(values: Sequence[float]) -> Sample:
+    """How many, their mean and their standard deviation."""
+    return Sample(len(values), float(np.mean(values)), float(np.std(values, ddof=1)))
+
+
+def look_up(base: Run, head: Run, seeds: Seeds | None) -> Recipes:
+    """What the file, if there is one, says of the recipes of two revisions."""
+    same = not recipe_differences(base.recipe, head.recipe)
+    if same or seeds is None:
+        return Recipes(same, None, {})
+    unfit = {
+        side: names
+        for side, run, runs in (("base", base, seeds.base), ("head", head, seeds.head))
+        if (names := recipe_differences(run.recipe, runs.recipe))
+    }
+    return Recipes(same, None if unfit else compare(seeds), unfit)
+
+
+def load(revision: Revision) -> Seeds | None:
+    """The file of a revision, if it has one.
+
+    Raises:
+        UserError: it is not what the tool writes.
+    """
+    content = find(revision, [SEEDS]).get(SEEDS)
+    try:
+        return None if content is None else parse(content)
+    except ValueError as error:  # pydantic's, too
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{revision}: {SEEDS}: not as expected ({reason}); make it again with `make seeds`, or"
+            " remove it"
+        ) from None
+
+
+def encode(seeds: Seeds) -> bytes:
+    """The file's content."""
+    return files.canonical_json(asdict(seeds))
+
+
+def parse(content: bytes) -> Seeds:
+    """The same from its content.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    seeds = _SEEDS.validate_json(content)
+    check(seeds)
+    return seeds
