@@ -82,10 +82,6 @@ check: $(VENV)/.dev          ## formatting, lint, types, the CI workflow
 
 bench: $(VENV)/.dev repro    ## time and memory, also of the notebook: half an hour on two idle cores
 	$(BIN)/python -m benchmarks.speed
-	$(BIN)/python -m benchmarks.steps
-	$(BIN)/python -m benchmarks.growth
-	$(BIN)/python -m benchmarks.latency
-	$(BIN)/python -m benchmarks.kernels
 	$(BIN)/python -m benchmarks.fresh
 
 clean:                       ## remove the environment and the caches of the tools; all results stay
