@@ -100,7 +100,7 @@ def busy_seconds() -> float:
 
 
 def conditions(runs: Iterable[Run]) -> str:
-    """What the numbers were measured on, what was measured, and whether other programs were running."""
+    """On what machine which commit was measured, and whether other programs were running."""
     others = max(run.others for run in runs)
     describe = ["git", "describe", "--always", "--dirty= without your uncommitted changes"]
     return (

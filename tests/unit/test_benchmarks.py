@@ -26,7 +26,8 @@ def cells(table: str) -> list[list[str]]:
 
 @pytest.mark.parametrize("recipe", RECIPES)
 def test_a_recipe_sets_keys_of_params_yaml_to_allowed_values(recipe: str, tmp_path: Path) -> None:
-    path = shutil.copy(ROOT / "params.yaml", tmp_path)
+    path = tmp_path / "params.yaml"
+    shutil.copy(ROOT / "params.yaml", path)
     set_values(path, recipes.read(recipe))
     assert path.read_text() != (ROOT / "params.yaml").read_text()
     assert list(mistakes(path)) == []  # an unknown key is one
