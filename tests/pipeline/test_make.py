@@ -1,7 +1,5 @@
 """`make` on tiny data: the recipes as experiments, and running all again."""
 
-from pathlib import Path
-
 import pytest
 from ruamel.yaml import YAML
 
