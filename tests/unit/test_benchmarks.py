@@ -40,8 +40,12 @@ def test_a_curve_has_the_median_time_of_each_epoch() -> None:
 
 
 def test_the_first_epoch_counts_as_the_others_and_a_ratio_stays_in_a_turn() -> None:
-    slow, fast = [run(9, 13), run(9, 17)], [run(9, 10), run(9, 11)]
-    assert speed.ratios(map(Run.all_epochs, slow), map(Run.all_epochs, fast)) == [4, 4]
+    slow, fast = (
+        [run(*ends).all_epochs() for ends in turns]
+        for turns in ([(9, 13), (9, 17)], [(9, 10), (9, 11)])
+    )
+    assert slow == [8, 16]
+    assert speed.ratios(slow, fast) == [4, 4]
 
 
 def test_a_goal_is_met_at_its_bound_and_not_beyond() -> None:
