@@ -153,21 +153,15 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bare(tmp_path: Path, pypi: str, cpu: str) -> Clone:
-    """A clone in which nothing is installed."""
+def clone(tmp_path: Path, pypi: str, cpu: str, empty: Path) -> Clone:
+    """A clone with a new environment."""
+    shutil.copytree(empty, tmp_path / ".venv", symlinks=True)
     for name in ("Makefile", "install.py"):
         shutil.copy(ROOT / name, tmp_path)
     cache = str(tmp_path / "cache")
     clone = Clone(tmp_path, {"PIP_INDEX_URL": pypi, "TORCH_INDEX": cpu, "PIP_CACHE_DIR": cache})
     clone.require("torch>=2.13,<2.14")
     return clone
-
-
-@pytest.fixture
-def clone(bare: Clone, empty: Path) -> Clone:
-    """A clone with a new environment, which saves the time to make one."""
-    shutil.copytree(empty, bare.folder / ".venv", symlinks=True)
-    return bare
 
 
 def test_without_a_gpu_the_cpu_build_comes_from_its_index(clone: Clone) -> None:
@@ -264,11 +258,12 @@ def test_a_killed_installation_goes_on(clone: Clone) -> None:
     assert clone.installed() == {"torch-2.13.0+cpu", "large-1.0"}
 
 
-def test_a_killed_environment_is_made_again(bare: Clone) -> None:
-    kill_when((bare.folder / ".venv/bin/python").exists, bare.start())
-    assert not list(bare.folder.glob(".venv/lib/*/site-packages/pip-*/INSTALLER"))
-    bare.make()
-    assert bare.installed() == {"torch-2.13.0+cpu"}
+def test_a_killed_environment_is_made_again(clone: Clone) -> None:
+    shutil.rmtree(clone.folder / ".venv")
+    kill_when((clone.folder / ".venv/bin/python").exists, clone.start())
+    assert not list(clone.folder.glob(".venv/lib/*/site-packages/pip-*/INSTALLER"))
+    clone.make()
+    assert clone.installed() == {"torch-2.13.0+cpu"}
 
 
 def test_a_failure_of_pip_is_one_of_make(clone: Clone) -> None:
@@ -278,14 +273,15 @@ def test_a_failure_of_pip_is_one_of_make(clone: Clone) -> None:
     assert output.endswith("The next `make` goes on from here")
 
 
-def test_a_python_that_the_pins_do_not_cover_is_told_before_anything_is_made(bare: Clone) -> None:
-    script = bare.folder / "install.py"
+def test_a_python_that_the_pins_do_not_cover_is_told_before_anything_is_made(clone: Clone) -> None:
+    shutil.rmtree(clone.folder / ".venv")
+    script = clone.folder / "install.py"
     text = script.read_text()
     for covered in ["(3, 9), (3, 10)", "(3, 98), (3, 99)"]:
         script.write_text(text.replace("(3, 11), (3, 14)", covered))
-        (line,) = bare.refuse().splitlines()
+        (line,) = clone.refuse().splitlines()
         assert line.startswith(f"{sys.executable} is Python {sys.version.split()[0]}, and the pack")
-    assert not (bare.folder / ".venv").exists()
+    assert not (clone.folder / ".venv").exists()
 
 
 def test_uv_installs_where_pip_has_no_settings(clone: Clone, pypi: str) -> None:
