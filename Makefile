@@ -20,7 +20,7 @@ export PATH := $(abspath $(BIN))$(if $(findstring ;,$(PATH)),;,:)$(PATH)
 
 .DELETE_ON_ERROR: # a target whose commands failed is made again
 
-.PHONY: repro rerun install verify compare seeds sprint tuned page test test-all unit arm check bench clean help
+.PHONY: repro rerun install verify compare seeds sprint tuned page test test-slow test-all unit arm check bench clean help
 
 # DVC would remove the outputs of a stage before the stage can complain of a parameter. So
 # tools.validate reads them first.
@@ -48,7 +48,6 @@ seeds: $(VENV)/.run          ## train BASE and HEAD with N seeds each: is the re
 sprint:                      ## recipes/sprint: 99 % in the least time, as the experiment "sprint"
 tuned:                       ## recipes/tuned: the best accuracy in the notebook's time, as "tuned"
 sprint tuned: $(VENV)/.run .dvc/tmp/site
-	@$(BIN)/dvc exp remove $@ > /dev/null 2>&1 || true # DVC refuses a name that is taken
 	$(BIN)/dvc exp run --temp -n $@ $$(sed -n 's/^[a-z]/-S &/p' recipes/$@)
 
 page: $(VENV)/.run           ## write page/index.html: the results, and a pad to draw digits on
@@ -60,7 +59,10 @@ PYTEST = $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile
 test: $(VENV)/.dev           ## the tests without the slow ones
 	$(PYTEST) -m 'not slow'
 
-test-all: $(VENV)/.dev       ## every test; those on MNIST itself need `make repro` first
+test-slow: $(VENV)/.dev      ## the slow tests; those on MNIST itself need `make repro` first
+	$(PYTEST) -m slow --durations=25
+
+test-all: $(VENV)/.dev       ## every test: `make test` and `make test-slow` in one
 	$(PYTEST) --durations=25
 
 unit: $(VENV)/.dev           ## the tests of single functions, stages and tools: a minute or more
@@ -80,12 +82,8 @@ check: $(VENV)/.dev          ## formatting, lint, types, the CI workflow
 	$(BIN)/check-jsonschema --builtin-schema vendor.gitlab-ci .gitlab-ci.yml
 	$(BIN)/zizmor --offline --quiet .github
 
-bench: $(VENV)/.dev repro    ## time and memory, also of the notebook: half an hour on two idle cores
+bench: $(VENV)/.dev repro    ## time and memory, also of the notebook: a quarter of an hour on two idle cores
 	$(BIN)/python -m benchmarks.speed
-	$(BIN)/python -m benchmarks.steps
-	$(BIN)/python -m benchmarks.growth
-	$(BIN)/python -m benchmarks.latency
-	$(BIN)/python -m benchmarks.kernels
 	$(BIN)/python -m benchmarks.fresh
 
 clean:                       ## remove the environment and the caches of the tools; all results stay
@@ -93,7 +91,7 @@ clean:                       ## remove the environment and the caches of the too
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help:                        ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' Makefile
 
 $(VENV)/.run: requirements.txt $(if $(TORCH),check-the-build)
 	@$(PYTHON) install.py $(VENV) requirements.txt

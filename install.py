@@ -15,12 +15,10 @@ the machine has no NVIDIA GPU and the index answers. Two environment variables c
 import argparse
 import os
 import platform
-import queue
 import shutil
 import signal
 import subprocess
 import sys
-import threading
 from http.client import HTTPException
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -28,7 +26,6 @@ from urllib.request import urlopen
 
 OLDEST, NEWEST = (3, 11), (3, 14)  # the versions of Python that the pinned packages have wheels for
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"  # from "Get started" on pytorch.org
-PATIENCE = 2.5  # seconds for the index to answer
 SOURCES = (  # pip's settings of where packages come from, and of how to get there
     "index-url", "extra-index-url", "no-index", "find-links", "constraint",
     "proxy", "cert", "client-cert", "trusted-host",
@@ -56,46 +53,33 @@ def main() -> None:
 
     python = make_environment(args.venv)
     cpu, reason = choose(wish, index)
-    uv = find_uv(python, index)
-    name, build = "uv" if uv else "pip", "PyTorch's CPU build" if cpu else "PyTorch as it is found"
+    name, command = installer(python, index, cpu)
+    build = "PyTorch's CPU build" if cpu else "PyTorch as it is found"
     line = f"Installing {args.requirements} into {args.venv} with {name}, and {build}: {reason}"
     print(line, flush=True)
-    command = uv_command(uv, python, cpu) if uv else pip_command(python, index if cpu else "")
     quiet = [] if sys.stdout.isatty() else ["--quiet"]  # a log gets the line above, and errors
     run(*command, *quiet, "-r", args.requirements)
-
-    found = installed_build(args.venv)
-    if wish and found not in ("", wish):
-        sys.exit(
-            f"{args.venv} has the {found} build of PyTorch, and TORCH={wish} asks for the other. "
-            f"To install anew: make clean TORCH={wish} repro"
-        )
+    check_build(args.venv, wish)
 
 
 def make_environment(venv: Path) -> Path:
-    """Make an environment with pip, if it is not there whole; the path of its Python."""
-    for metadata in unfinished(venv):
-        shutil.rmtree(metadata)  # so the package is installed again, over its other files
-    if not packages(venv, "pip"):
+    """Make an environment with pip, if it is not there whole; the path of its Python.
+
+    pip and uv know by a folder NAME-VERSION.dist-info that a package is installed. In it they
+    write INSTALLER last, after the package's commands: without it, the installation was killed.
+    """
+    for metadata in installed(venv):
+        if not (metadata / "INSTALLER").exists():
+            shutil.rmtree(metadata)  # so the package is installed again, over its other files
+    if not installed(venv, "pip"):
         run(sys.executable, "-m", "venv", str(venv))  # which installs pip last
     return venv / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 
 
-def packages(venv: Path, name: str = "*") -> list[Path]:
-    """The folders NAME-VERSION.dist-info, by which pip and uv know what is installed."""
+def installed(venv: Path, name: str = "*") -> list[Path]:
+    """The folders NAME-VERSION.dist-info in an environment."""
     site = "Lib/site-packages" if os.name == "nt" else "lib/python3*/site-packages"
     return list(venv.glob(f"{site}/{name}-*.dist-info"))
-
-
-def unfinished(venv: Path) -> list[Path]:
-    """The packages whose installation was killed. Both pip and uv write INSTALLER at the end: after
-    the metadata, and after the package's commands."""
-    return [package for package in packages(venv) if not (package / "INSTALLER").exists()]
-
-
-def installed_build(venv: Path) -> str:
-    """Which build of PyTorch is installed: cpu, cuda, or none."""
-    return next(("cpu" if "+cpu" in path.name else "cuda" for path in packages(venv, "torch")), "")
 
 
 def choose(wish: str, index: str) -> tuple[bool, str]:
@@ -131,48 +115,42 @@ def has_gpu() -> bool:
 
 
 def ask(index: str) -> str:
-    """What is wrong with an index of packages; nothing if it answers within PATIENCE.
-
-    A thread asks, and is left alone after that time: no timeout ends the look-up of a name, or the
-    reading from a server that sends a byte now and then."""
-    answers: queue.Queue[str] = queue.Queue()
-
-    def request() -> None:
-        try:
-            # Its own timeout comes later than ours, whose message says how long it was.
-            with urlopen(f"{index}/torch/", timeout=2 * PATIENCE):  # noqa: S310 - the user's own
-                answers.put("")
-        except (OSError, ValueError, HTTPException) as error:
-            answers.put(str(getattr(error, "reason", error)))
-
-    threading.Thread(target=request, daemon=True).start()
+    """What is wrong with an index of packages; nothing if it answers soon."""
     try:
-        problem = answers.get(timeout=PATIENCE)
-    except queue.Empty:
-        problem = f"no answer in {PATIENCE} s"
-    return problem and f"{urlsplit(index).hostname} cannot be reached ({problem})"
+        with urlopen(f"{index}/torch/", timeout=2.5):  # noqa: S310 - the user's own
+            return ""
+    except (OSError, ValueError, HTTPException) as error:
+        problem = getattr(error, "reason", error)
+    return f"{urlsplit(index).hostname} cannot be reached ({problem})"
 
 
-def find_uv(python: Path, index: str) -> str | None:
-    """The path of uv, if it can do what pip would do. It has the address of PyTorch's index built
-    in, and does not read pip's settings of where packages come from."""
-    command = [str(python), "-m", "pip", "config", "list"]
-    settings = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False).stdout
-    if index != CPU_INDEX or any(f".{name}=" in settings for name in SOURCES):
-        return None
-    return shutil.which("uv")
+def installer(python: Path, index: str, cpu: bool) -> tuple[str, list[str]]:
+    """The name of what installs, and its command.
+
+    It is uv if that is there and pip would do the same: uv does not read pip's settings, and has
+    the address of PyTorch's index built in.
+    """
+    pip = [str(python), "-m", "pip"]
+    settings = subprocess.run([*pip, "config", "list"], stdout=subprocess.PIPE, check=False).stdout
+    told = any(f".{name}=".encode() in settings for name in SOURCES) or index != CPU_INDEX
+    uv = shutil.which("uv")
+    if uv and not told:
+        backend = ["--torch-backend", "cpu"] if cpu else []
+        return "uv", [uv, "pip", "install", "--python", str(python), *backend]
+    extra = ["--extra-index-url", index] if cpu else []  # beside those of pip's settings
+    return "pip", [*pip, "install", "--disable-pip-version-check", *extra]
 
 
-def uv_command(uv: str, python: Path, cpu: bool) -> list[str]:
-    """How to install with uv."""
-    command = [uv, "pip", "install", "--python", str(python)]
-    return [*command, "--torch-backend", "cpu"] if cpu else command
-
-
-def pip_command(python: Path, extra_index: str) -> list[str]:
-    """How to install with pip, which adds this index to those of its settings."""
-    command = [str(python), "-m", "pip", "install", "--disable-pip-version-check"]
-    return [*command, "--extra-index-url", extra_index] if extra_index else command
+def check_build(venv: Path, wish: str) -> None:
+    """Exit if PyTorch was there before, in another build than the user wishes. Elsewhere than on
+    Linux there is one build, whose version does not say which it is."""
+    for torch in installed(venv, "torch"):
+        found = "cpu" if "+cpu" in torch.name else "cuda"
+        if sys.platform == "linux" and wish not in ("", found):
+            sys.exit(
+                f"{venv} has the {found} build of PyTorch, and TORCH={wish} asks for the other. "
+                f"To install anew: make clean TORCH={wish} repro"
+            )
 
 
 def run(*command: str) -> None:

@@ -1,67 +1,57 @@
 """Measure what the first run in a new clone takes, part by part.
 
-    python -m benchmarks.fresh [--repeats N]
+    python -m benchmarks.fresh
 
-Each repeat makes a new clone and a new environment, so it downloads what pip does not have in its
-cache, and MNIST. The parts: `make install`; each stage by itself, as dvc.yaml writes its command;
-and what DVC adds, which is `dvc repro --force` less these stages.
+It makes a new clone of the last commit and a new environment, so it downloads what pip does not
+have in its cache, and MNIST. The parts: `make install`; each stage by itself, as dvc.yaml writes
+its command; and what DVC adds, which is `dvc repro --force` less these stages.
 """
 
 from argparse import ArgumentParser
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from statistics import median
 from tempfile import TemporaryDirectory
 
-from benchmarks.processes import ROOT, Run, measure
-from benchmarks.summary import conditions, spread
+from benchmarks.measure import Run, clone, conditions, first_on_path, measure
 from stages.common import errors
-from tools import dvc_files
+from tools.dvc_files import read_pipeline
 from tools.git import WORKSPACE
 from tools.markdown import table
 
-INSTALL, REPRO, DVC, ALL = "make install", "dvc repro --force", "DVC itself", "all"
+INSTALL, REPRO = "make install", "dvc repro --force"
 
 
 def main() -> None:
     """Print the table of the parts, and the machine."""
-    parser = ArgumentParser(description="Measure the first run in a new clone.")
-    parser.add_argument("--repeats", type=int, default=1, help="new clones")
-    args = parser.parse_args()
-    if args.repeats < 1:
-        parser.error("at least 1 repeat")
-    runs: dict[str, list[Run]] = {}
-    for _ in range(args.repeats):
-        with TemporaryDirectory() as folder:
-            for name, run in first_run(Path(folder) / "clone").items():
-                runs.setdefault(name, []).append(run)
-    print(parts({name: [run.seconds for run in each] for name, each in runs.items()}))
-    print("", conditions([run for each in runs.values() for run in each]), sep="\n")
+    ArgumentParser(description="Measure the first run in a new clone.").parse_args()
+    with TemporaryDirectory() as folder:
+        runs = first_run(Path(folder) / "clone")
+    print(parts({name: run.seconds for name, run in runs.items()}))
+    print("", conditions(runs.values()), sep="\n")
 
 
-def first_run(clone: Path) -> dict[str, Run]:
+def first_run(folder: Path) -> dict[str, Run]:
     """Make a new clone; install, run each stage, and then all of them with DVC."""
-    measure(["git", "clone", "--quiet", ROOT, clone], ROOT)
-    runs = {INSTALL: measure(["make", "install"], clone)}
-    dvc_yaml = dvc_files.read_pipeline(WORKSPACE)
-    for stage in dvc_yaml.stages:
-        runs[stage] = measure(["python", *dvc_yaml.command(stage)], clone)
-    return runs | {REPRO: measure(["dvc", "repro", "--force"], clone)}
+    clone(folder)
+    runs = {INSTALL: measure(["make", "install", "VENV=.venv"], folder)}
+    path = first_on_path(folder / ".venv/bin")
+    pipeline = read_pipeline(WORKSPACE)
+    for stage in pipeline.stages:
+        runs[stage] = measure(["python", *pipeline.command(stage)], folder, PATH=path)
+    return runs | {REPRO: measure(["dvc", "repro", "--force"], folder, PATH=path)}
 
 
-def parts(seconds: Mapping[str, Sequence[float]]) -> str:
-    """The table: each part, DVC's own, and their sum; a number a repeat."""
-    stages = [times for name, times in seconds.items() if name not in {INSTALL, REPRO}]
-    in_stages = [sum(times) for times in zip(*stages, strict=True)]
-    shown = {name: times for name, times in seconds.items() if name != REPRO}
-    shown[DVC] = [a - b for a, b in zip(seconds[REPRO], in_stages, strict=True)]
-    shown[ALL] = [a + b for a, b in zip(seconds[INSTALL], seconds[REPRO], strict=True)]
-    whole = median(shown[ALL])
+def parts(seconds: Mapping[str, float]) -> str:
+    """The table: each part, DVC's own, and their sum."""
+    stages = {name: time for name, time in seconds.items() if name not in {INSTALL, REPRO}}
+    install, repro = seconds[INSTALL], seconds[REPRO]
+    shown = {INSTALL: install, **stages, "DVC itself": repro - sum(stages.values())}
+    whole = install + repro
     rows = [
-        [name, *spread(times, "s"), f"{100 * median(times) / whole:.0f} %"]
-        for name, times in shown.items()
+        [name, f"{time:.1f} s", f"{100 * time / whole:.0f} %"]
+        for name, time in [*shown.items(), ("all", whole)]
     ]
-    return table(["Part", "Median", "Least - greatest", "Of all"], rows)
+    return table(["Part", "Time", "Of all"], rows)
 
 
 if __name__ == "__main__":

@@ -1,173 +1,134 @@
 """Measure time and memory of the pipeline and its recipes, beside the notebook's training.
 
-    python -m benchmarks.speed [--quick] [--curves docs/recipes.png]
+    python -m benchmarks.speed [--repeats 3] [--curves docs/recipes.png]
 
-Each number comes from a process of its own. The contestants take turns, `--repeats` times, so
-that a slow minute of the machine affects all of them. The tables show medians and ranges.
+All runs in a clone of the last commit, each in a process of its own. The contestants take turns,
+so that a slow minute of the machine affects all of them. The tables show medians and ranges.
 
-This file does not import torch, for the reason given in processes.py.
+Nothing here imports torch, for the reason given in measure.py.
 """
 
-import shutil
-import sys
 from argparse import ArgumentParser
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from operator import attrgetter
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
+from typing import Any
 
+import pandas as pd
 from tqdm import tqdm
 
-from benchmarks import curves, recipes, summary
-from benchmarks.processes import (
-    IMAGES,
-    ROOT,
-    Run,
-    arguments,
-    clone,
-    data_folder,
-    measure,
-    python,
-    train,
-    with_epochs,
-)
+from benchmarks import curves, recipes
+from benchmarks.measure import Run, clone, conditions, measure
 from benchmarks.recipes import SPRINT, TUNED
-from benchmarks.summary import Goal, spread
-from stages.common import errors, tables
+from stages.common import errors
+from tools.dvc_files import DATA, EPOCHS, Output, locate, read_pipeline
+from tools.git import PARAMS, WORKSPACE
 from tools.markdown import table
+from tools.yaml_files import set_values
 
-NOTEBOOK, TRAIN, UNPINNED, WITHOUT_PROGRESS, ONE_WORKER, REPRO, NOTHING, COMPARE = (
-    "notebook", "train", "train, settings off", "train, no progress kept", "train, one worker",
-    "dvc repro", "dvc repro, nothing to do", "tools.compare",
-)  # fmt: skip
-TRAININGS = (NOTEBOOK, TRAIN, UNPINNED, WITHOUT_PROGRESS, ONE_WORKER, SPRINT, TUNED)
+NOTEBOOK, DEFAULT, ONE_WORKER = "notebook", "default", "default, one worker"
+REPRO, NOTHING, COMPARE = "dvc repro", "dvc repro, nothing to do", "tools.compare"
+TRAININGS = (NOTEBOOK, DEFAULT, ONE_WORKER, SPRINT, TUNED)
+COMMANDS = (REPRO, NOTHING, COMPARE)
+LEAST, MOST = "at least", "at most"
+CHECKPOINTS = Output("train", "outs", "checkpoints")
+IMAGES = 60_000  # an epoch
 
-Runs = Mapping[str, list[Run]]  # contestant: a run a repeat
-Accuracies = Mapping[str, list[float]]  # training: on the test images, after each epoch
+
+Runs = Mapping[str, Sequence[Run]]  # by contestant, one for each turn
 
 
 def main() -> None:
     """Let the contestants take turns; print the measurements, the goals and the machine."""
     parser = ArgumentParser(description="Measure time and memory.")
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each contestant")
-    parser.add_argument(
-        "--epochs", type=int, default=5, help="2 or more; sprint and tuned have their own"
-    )
-    parser.add_argument("--quick", action="store_true", help="one repeat, two epochs")
+    parser.add_argument("--repeats", type=int, default=3, help="turns of each contestant")
+    parser.add_argument("--quick", action="store_true", help="two epochs each: does it work?")
     parser.add_argument("--curves", type=Path, help="draw accuracy against time into this PNG")
     args = parser.parse_args()
-    repeats, epochs = (1, 2) if args.quick else (args.repeats, args.epochs)
-    if repeats < 1 or epochs < 2:
-        parser.error("at least 1 repeat and 2 epochs")
-
-    changed = ["git", "status", "--porcelain", "--", "dvc.yaml", "params.yaml", "stages"]
-    if measure(changed, ROOT).output:
-        print("Note: `dvc repro` is measured without your uncommitted changes", file=sys.stderr)
+    if args.repeats < 1:
+        parser.error("at least 1 repeat")
 
     runs: dict[str, list[Run]] = {}
     with TemporaryDirectory() as folder:
-        turns = contestants(Path(folder), epochs)
-        with tqdm(total=repeats * len(turns), leave=False, disable=None) as bar:
-            for repeat in range(1, repeats + 1):
-                for name, run in turns.items():
-                    bar.set_description(f"Repeat {repeat}: {name}")
-                    runs.setdefault(name, []).append(run())
-                    bar.update()
-        accuracies = {name: score(Path(folder) / name) for name in TRAININGS}
+        project = Path(folder) / "clone"
+        clone(project)
+        measure(["dvc", "repro", "download"], project, MNIST_DIR=str(locate(DATA).absolute()))
+        for _ in tqdm(range(args.repeats), "Turns", leave=False, disable=None):
+            for name, run in take_turns(project, 2 if args.quick else None):
+                runs.setdefault(name, []).append(run)
 
-    print(trainings(runs, accuracies), commands(runs), goals(runs), sep="\n\n", end="\n\n")
-    everything = [run for contestant in runs.values() for run in contestant]
-    print(f"Medians over {repeats} turns\n{summary.conditions(everything)}")
+    print(training_table(runs), command_table(runs), goal_table(runs), sep="\n\n", end="\n\n")
+    print(f"Turns: {args.repeats}\n{conditions(chain.from_iterable(runs.values()))}")
     if args.curves:
-        names = {NOTEBOOK: "notebook", TRAIN: "default", SPRINT: "sprint", TUNED: "tuned"}
-        drawn = {label: curve(runs[name], accuracies[name]) for name, label in names.items()}
+        drawn = {name: curve(runs[name]) for name in (NOTEBOOK, DEFAULT, SPRINT, TUNED)}
         curves.draw(drawn).savefig(args.curves, dpi=100, metadata={"Software": None})
 
 
-def contestants(scratch: Path, epochs: int) -> dict[str, Callable[[], Run]]:
-    """All that is measured, in the order of the turns. NOTHING and COMPARE use the clone in which
-    REPRO ran."""
-    same = {"train.epochs": epochs}
-    recipe = recipes.read()
-    project = scratch / "clone"
-    return {
-        NOTEBOOK: partial(notebook, scratch / NOTEBOOK, epochs),
-        TRAIN: partial(train, scratch / TRAIN, same),
-        UNPINNED: partial(train, scratch / UNPINNED, same, module="benchmarks.unpinned"),
-        WITHOUT_PROGRESS: partial(
-            train, scratch / WITHOUT_PROGRESS, same, module="benchmarks.without_progress"
-        ),
-        ONE_WORKER: partial(train, scratch / ONE_WORKER, same, workers=1),
-        SPRINT: partial(train, scratch / SPRINT, recipe[SPRINT]),
-        TUNED: partial(train, scratch / TUNED, recipe[TUNED]),
-        REPRO: partial(repro, project, epochs),
-        NOTHING: partial(measure, ["dvc", "repro"], project),
-        COMPARE: partial(measure, [sys.executable, "-m", "tools.compare", "HEAD"], project),
-    }
+def take_turns(project: Path, epochs: int | None) -> Iterator[tuple[str, Run]]:
+    """Run each contestant once. All train for so many epochs, if a number is given. The last two
+    need what `dvc repro` leaves."""
+    stage = read_pipeline(WORKSPACE).command("train")
+    notebook = ["-m", "benchmarks.notebook", "data", "models"]
+    same = {"train.epochs": epochs} if epochs else {}
+    yield NOTEBOOK, train(project, [*notebook, *([f"--epochs={epochs}"] if epochs else [])], {})
+    yield DEFAULT, train(project, stage, same)
+    yield ONE_WORKER, train(project, [*stage, "--workers=1"], same)
+    for recipe in (SPRINT, TUNED):
+        yield recipe, train(project, stage, recipes.read(recipe) | same)
+    reset(project)
+    yield REPRO, measure(["dvc", "repro", "--force", "--downstream", "train"], project)
+    yield NOTHING, measure(["dvc", "repro"], project)
+    yield COMPARE, measure(["python", "-m", "tools.compare", "HEAD"], project)
 
 
-def notebook(out: Path, epochs: int) -> Run:
-    """Run the whole notebook. It writes its pictures and its weights to `out`."""
-    root = data_folder().parents[1]  # that of torchvision.datasets.MNIST
-    run = python("benchmarks.notebook", root, out, f"--epochs={epochs}")
-    return with_epochs(run, out)
+def train(project: Path, command: Sequence[str], overrides: Mapping[str, Any]) -> Run:
+    """Let a Python program train, with other values for some parameters. Then score each epoch."""
+    reset(project)
+    set_values(project / PARAMS, overrides)
+    run = measure(["python", *command], project)
+    pipeline = read_pipeline(WORKSPACE)
+    checkpoints = (project / pipeline.path(CHECKPOINTS)).iterdir()  # each written after its epoch
+    ends = sorted(path.stat().st_mtime - run.start for path in checkpoints)
+    measure(["python", *pipeline.command("evaluate")], project)
+    scores = pd.read_csv(project / pipeline.path(EPOCHS))
+    return replace(run, ends=ends, accuracies=scores["accuracy"].tolist())
 
 
-def score(out: Path) -> list[float]:
-    """The accuracy on the test images of each checkpoint in `out`."""
-    python("stages.evaluate", *arguments("evaluate", out))
-    scores = tables.read(out / "epochs.csv", tables.EpochScores, ["accuracy"])
-    return [float(accuracy) for accuracy in scores["accuracy"]]
+def reset(project: Path) -> None:
+    """Only the commit and MNIST are left in the clone, and DVC's cache."""
+    measure(["git", "checkout", "--quiet", "."], project)
+    kept = ["--exclude=/data", "--exclude=/.dvc"]
+    measure(["git", "clean", "--quiet", "--force", "-dx", *kept], project)
 
 
-def repro(project: Path, epochs: int) -> Run:
-    """Run `dvc repro` in a new clone in which only the download is done: train, evaluate, plot.
-
-    Raises:
-        UserError: it fails, or DVC did not run all three stages.
-    """
-    clone(project)
-    params = project / "params.yaml"
-    recipes.apply({"train.epochs": epochs}, params, params)
-    shutil.rmtree(project / "metrics")  # these are committed
-    run = measure(["dvc", "repro"], project)
-    if run.output.count("Running stage") != 3:
-        raise errors.UserError(f"`dvc repro` did not run three stages:\n{run.output}")
-    return run
-
-
-def trainings(runs: Runs, accuracies: Accuracies) -> str:
-    """The table of all ways to train.
-
-    "Others" is the greatest share of the CPUs that other programs took. Above a few percent the
-    row is not reliable. The notebook's row suffers most, because PyTorch's own threads wait for
-    each other at every operation.
-    """
+def training_table(runs: Runs) -> str:
+    """The table of all ways to train."""
     rows = []
     for name in TRAININGS:
         epochs = [seconds for run in runs[name] for seconds in run.epochs()]
         rows.append(
             [
                 name,
-                str(len(accuracies[name])),
+                str(len(runs[name][0].ends)),
                 *spread(epochs, "s"),
                 f"{IMAGES / median(epochs):,.0f}",
-                time_to(0.99, curve(runs[name], accuracies[name])),
+                time_to(0.99, curve(runs[name])),
                 f"{median(run.seconds for run in runs[name]):.1f} s",
                 f"{median(run.megabytes for run in runs[name]):.0f} MB",
-                f"{max(run.others for run in runs[name]):.0f} %",
             ]
         )
     header = ["Training", "Epochs", "An epoch", "Least - greatest", "Images/s"]
-    return table([*header, "To 99 %", "Process", "Peak memory", "Others"], rows)
+    return table([*header, "To 99 %", "Process", "Peak memory"], rows)
 
 
-def curve(runs: Sequence[Run], accuracies: Sequence[float]) -> list[tuple[float, float]]:
+def curve(turns: Sequence[Run]) -> list[tuple[float, float]]:
     """For each epoch: the median end, in seconds since the process began, and the accuracy."""
-    ends = zip(*(run.ends for run in runs), strict=True)
-    return [(median(end), accuracy) for end, accuracy in zip(ends, accuracies, strict=True)]
+    ends = zip(*(run.ends for run in turns), strict=True)
+    return [(median(end), score) for end, score in zip(ends, turns[0].accuracies, strict=True)]
 
 
 def time_to(goal: float, points: Sequence[tuple[float, float]]) -> str:
@@ -175,49 +136,52 @@ def time_to(goal: float, points: Sequence[tuple[float, float]]) -> str:
     return next((f"{end:.1f} s" for end, accuracy in points if accuracy >= goal), "-")
 
 
-def commands(runs: Runs) -> str:
+def command_table(runs: Runs) -> str:
     """The table of the commands around training."""
-    return table(
-        ["Command", "Median", "Least - greatest", "Others"],
-        [
-            [
-                name,
-                *spread([run.seconds for run in runs[name]], "s"),
-                f"{max(run.others for run in runs[name]):.0f} %",
-            ]
-            for name in (REPRO, NOTHING, COMPARE)
-        ],
-    )
+    rows = [[name, *spread([run.seconds for run in runs[name]], "s")] for name in COMMANDS]
+    return table(["Command", "Median", "Least - greatest"], rows)
 
 
-def goals(runs: Runs) -> str:
-    """The table of what the project promises, and whether this run kept it. A ratio is formed
-    within each repeat, where both sides ran on the same machine in the same minutes."""
-    epoch, training = Run.epoch, Run.training
+def goal_table(runs: Runs) -> str:
+    """The table of what the project promises, and whether this was kept."""
+    epoch, epochs = Run.epoch, Run.all_epochs
     seconds, megabytes = attrgetter("seconds"), attrgetter("megabytes")
 
-    def ratio(quantity: Callable[[Run], float], upper: str, lower: str) -> list[float]:
-        return ratios(runs, quantity, upper, lower)
+    def ratio(upper: str, lower: str, quantity: Callable[[Run], float]) -> list[float]:
+        return ratios(map(quantity, runs[upper]), map(quantity, runs[lower]))
 
-    return summary.goals(
-        [
-            Goal("An epoch: notebook / train", ratio(epoch, NOTEBOOK, TRAIN), "x", "least", 2.5),
-            Goal("The same, settings off", ratio(epoch, NOTEBOOK, UNPINNED), "x", "least", 3),
-            Goal("Progress kept / not", ratio(epoch, TRAIN, WITHOUT_PROGRESS), "x", "most", 1.03),
-            Goal("Epochs: notebook / sprint", ratio(training, NOTEBOOK, SPRINT), "x", "least", 8),
-            Goal("Epochs: tuned / notebook", ratio(training, TUNED, NOTEBOOK), "x", "most", 1),
-            Goal("Whole: dvc repro / notebook", ratio(seconds, REPRO, NOTEBOOK), "x", "most", 0.45),
-            Goal("Peak memory: train", list(map(megabytes, runs[TRAIN])), "MB", "most", 700),
-            Goal("Nothing to do: dvc repro", list(map(seconds, runs[NOTHING])), "s", "most", 1.5),
-            Goal("Two revisions: tools.compare", list(map(seconds, runs[COMPARE])), "s", "most", 2),
-        ]
+    rows = [
+        goal("An epoch: notebook / default", ratio(NOTEBOOK, DEFAULT, epoch), "x", LEAST, 2.5),
+        goal("Epochs: notebook / sprint", ratio(NOTEBOOK, SPRINT, epochs), "x", LEAST, 8),
+        goal("Epochs: tuned / notebook", ratio(TUNED, NOTEBOOK, epochs), "x", MOST, 1),
+        goal("Whole: dvc repro / notebook", ratio(REPRO, NOTEBOOK, seconds), "x", MOST, 0.45),
+        goal("Peak memory: default", map(megabytes, runs[DEFAULT]), "MB", MOST, 700),
+        goal("Nothing to do: dvc repro", map(seconds, runs[NOTHING]), "s", MOST, 1.5),
+        goal("Two revisions: tools.compare", map(seconds, runs[COMPARE]), "s", MOST, 2),
+    ]
+    return table(["Goal", "Median", "Least - greatest", "Wanted", "Met"], rows)
+
+
+def ratios(upper: Iterable[float], lower: Iterable[float]) -> list[float]:
+    """One contestant's quantity divided by the other's, within each turn: there both sides ran on
+    the same machine in the same minutes."""
+    return [a / b for a, b in zip(upper, lower, strict=True)]
+
+
+def goal(label: str, values: Iterable[float], unit: str, wanted: str, bound: float) -> list[str]:
+    """A row: the values, the bound on their median (LEAST or MOST), and whether it is met."""
+    turns = list(values)
+    met = median(turns) >= bound if wanted == LEAST else median(turns) <= bound
+    return [label, *spread(turns, unit), f"{wanted} {bound} {unit}", "yes" if met else "no"]
+
+
+def spread(values: Sequence[float], unit: str) -> list[str]:
+    """Two cells: the median with its unit, and the least and the greatest."""
+    digits = 0 if unit == "MB" else 2
+    middle, least, greatest = (
+        f"{value:.{digits}f}" for value in (median(values), min(values), max(values))
     )
-
-
-def ratios(runs: Runs, quantity: Callable[[Run], float], upper: str, lower: str) -> list[float]:
-    """In each repeat, one contestant's quantity divided by the other's."""
-    pairs = zip(runs[upper], runs[lower], strict=True)
-    return [quantity(a) / quantity(b) for a, b in pairs]
+    return [f"{middle} {unit}", f"{least} - {greatest}"]
 
 
 if __name__ == "__main__":

@@ -1,20 +1,24 @@
-"""`make` installs into a new environment, with real pip, from indexes on loopback."""
+"""`make` installs into a new environment, with real pip and uv, from indexes on loopback."""
 
+import contextlib
+import functools
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
+import zipfile
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
 import install
-from tests.support import index
 from tests.support.project import ENVIRONMENT
 from tests.support.runner import ROOT
 
@@ -24,7 +28,44 @@ if sys.platform != "linux":
 import pty
 
 UV = Path(sys.executable).with_name("uv")
-LINE = "Installing requirements.txt into .venv with "
+AS_FOUND, CPU_BUILD = "PyTorch as it is found: ", "PyTorch's CPU build: "
+A_GPU = "echo 'GPU 0: NVIDIA H100 (UUID: GPU-1)'"
+
+
+def wheel(folder: Path, name: str, version: str, files: int = 1) -> None:
+    """Write the wheel of a package with so many files and the command `NAME-command`."""
+    folder.mkdir(parents=True, exist_ok=True)
+    information = f"{name}-{version}.dist-info"
+    content = {f"{name}/module{n}.py": f"number = {n}\n" for n in range(files)} | {
+        f"{name}/__init__.py": f"def main() -> None:\n    print({version!r})\n",
+        f"{information}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{information}/WHEEL": "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{information}/entry_points.txt": f"[console_scripts]\n{name}-command = {name}:main\n",
+    }
+    record = f"{information}/RECORD"
+    content[record] = "".join(f"{member},,\n" for member in [*content, record])
+    with zipfile.ZipFile(folder / f"{name}-{version}-py3-none-any.whl", "w") as archive:
+        for member, text in content.items():
+            archive.writestr(member, text)
+
+
+class Listings(SimpleHTTPRequestHandler):
+    """Serves a folder with a folder of wheels for each package. pip reads that as an index."""
+
+    def log_message(self, *_arguments: object) -> None:
+        """Nothing: the test's output is for the test."""
+
+
+@contextlib.contextmanager
+def serve(folder: Path) -> Iterator[str]:
+    """Serve it; the address."""
+    handler = functools.partial(Listings, directory=folder)
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:  # or the thread would go round and round on a closed socket
+            server.shutdown()
 
 
 @dataclass
@@ -32,60 +73,44 @@ class Clone:
     """A folder with the Makefile and few requirements, and what pip is told there."""
 
     folder: Path
-    variables: dict[str, str] = field(default_factory=dict)
+    variables: dict[str, str]
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """All variables, without settings of this machine's pip and uv."""
+    def start(self, *arguments: str, output: int = subprocess.PIPE) -> subprocess.Popen[str]:
+        """Let `make` install, in a process group of its own, with the Python of this test. It sees
+        none of this machine's settings of pip and uv."""
         own = {k: v for k, v in ENVIRONMENT.items() if not k.startswith(("PIP_", "UV_", "TORCH"))}
-        path = os.pathsep.join([str(self.folder / "bin"), "/usr/bin", "/bin"])
-        return own | {"PATH": path, "PIP_CONFIG_FILE": os.devnull} | self.variables
-
-    def command(self, *arguments: str) -> list[str]:
-        """`make` for the environment, with the Python of this test."""
-        return ["make", f"PYTHON={sys.executable}", ".venv/.run", *arguments]
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run it to its end."""
-        return subprocess.run(
-            self.command(*arguments),
+        path = f"{self.folder / 'bin'}:/usr/bin:/bin"
+        command = ["make", f"PYTHON={sys.executable}", ".venv/.run", *arguments]
+        return subprocess.Popen(
+            command,
             cwd=self.folder,
-            env=self.environment,
-            stdout=subprocess.PIPE,
+            env=own | {"PATH": path, "PIP_CONFIG_FILE": os.devnull} | self.variables,
+            stdout=output,
             stderr=subprocess.STDOUT,
             text=True,
-            check=False,
+            start_new_session=True,
         )
 
-    def make(self, *arguments: str) -> list[str]:
-        """Run it, successfully; the lines that it says."""
-        process = self.run(*arguments)
-        assert process.returncode == 0, process.stdout
-        return process.stdout.splitlines()
+    def make(self, *arguments: str) -> str:
+        """Install, successfully; what it says, without the end of the line."""
+        process = self.start(*arguments)
+        output, _ = process.communicate()
+        assert process.returncode == 0, output
+        return output.rstrip("\n")
 
     def refuse(self, *arguments: str) -> str:
-        """Run it, to an error; the line that is not make's own."""
-        process = self.run(*arguments)
+        """Fail to install; what it says, without make's own line."""
+        process = self.start(*arguments)
+        output, _ = process.communicate()
         assert process.returncode == 2
-        assert not self.stamp.exists()
-        (line,) = [text for text in process.stdout.splitlines() if not text.startswith("make: ")]
-        return line
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """Start it, in a process group of its own."""
-        return subprocess.Popen(
-            self.command(), cwd=self.folder, env=self.environment, start_new_session=True
-        )
-
-    @property
-    def stamp(self) -> Path:
-        """What make believes in."""
-        return self.folder / ".venv/.run"
+        assert not (self.folder / ".venv/.run").exists()  # what make believes in
+        assert "Traceback" not in output
+        return "\n".join(line for line in output.splitlines() if not line.startswith("make: "))
 
     def tool(self, name: str, text: str) -> None:
         """Write a command that is found before those of the system."""
         path = self.folder / "bin" / name
-        path.parent.mkdir(exist_ok=True)
+        path.parent.mkdir()
         path.write_text(f"#!/bin/sh\n{text}\n")
         path.chmod(0o755)
 
@@ -93,14 +118,9 @@ class Clone:
         """Write the requirements."""
         (self.folder / "requirements.txt").write_text("\n".join(lines) + "\n")
 
-    def packages(self) -> Path:
-        """The environment's site-packages."""
-        (site,) = self.folder.glob(".venv/lib/python*/site-packages")
-        return site
-
     def installed(self) -> set[str]:
         """The packages with versions, but for those of a new environment."""
-        names = {path.stem for path in self.packages().glob("*.dist-info")}
+        names = {path.stem for path in install.installed(self.folder / ".venv")}
         return {name for name in names if not name.startswith(("pip-", "setuptools-"))}
 
 
@@ -108,20 +128,19 @@ class Clone:
 def pypi(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The index that the user has configured."""
     folder = tmp_path_factory.mktemp("pypi")
-    index.wheel(folder / "torch", "torch", "2.13.0")
-    index.wheel(folder / "large", "large", "1.0", files=1500)
-    index.wheel(folder / "one", "one", "1.0")
-    with index.serve(folder) as address:
+    wheel(folder / "torch", "torch", "2.13.0")
+    wheel(folder / "large", "large", "1.0", files=1500)
+    with serve(folder) as address:
         yield address
 
 
 @pytest.fixture(scope="module")
 def cpu(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The index of the CPU build. It has other packages too, as the real one."""
+    """The index of the CPU build. It has other versions too, as the real one."""
     folder = tmp_path_factory.mktemp("cpu")
-    index.wheel(folder / "torch", "torch", "2.13.0+cpu")
-    index.wheel(folder / "torch", "torch", "2.12.0+cpu")
-    with index.serve(folder) as address:
+    wheel(folder / "torch", "torch", "2.13.0+cpu")
+    wheel(folder / "torch", "torch", "2.12.0+cpu")
+    with serve(folder) as address:
         yield address
 
 
@@ -134,213 +153,155 @@ def empty(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def bare(tmp_path: Path, pypi: str) -> Clone:
-    """A clone in which nothing is installed."""
+def clone(tmp_path: Path, pypi: str, cpu: str, empty: Path) -> Clone:
+    """A clone with a new environment."""
+    shutil.copytree(empty, tmp_path / ".venv", symlinks=True)
     for name in ("Makefile", "install.py"):
         shutil.copy(ROOT / name, tmp_path)
-    clone = Clone(tmp_path, {"PIP_INDEX_URL": pypi, "PIP_CACHE_DIR": str(tmp_path / "cache")})
+    cache = str(tmp_path / "cache")
+    clone = Clone(tmp_path, {"PIP_INDEX_URL": pypi, "TORCH_INDEX": cpu, "PIP_CACHE_DIR": cache})
     clone.require("torch>=2.13,<2.14")
     return clone
 
 
-@pytest.fixture
-def clone(bare: Clone, empty: Path) -> Clone:
-    """A clone with a new environment, which saves the time to make one."""
-    shutil.copytree(empty, bare.folder / ".venv", symlinks=True)
-    return bare
-
-
-def test_without_a_gpu_the_cpu_build_comes_from_its_index(clone: Clone, cpu: str) -> None:
-    lines = clone.make(f"TORCH_INDEX={cpu}")
-    assert lines == [f"{LINE}pip, and PyTorch's CPU build: no NVIDIA GPU was found"]
+def test_without_a_gpu_the_cpu_build_comes_from_its_index(clone: Clone) -> None:
+    line = (
+        f"Installing requirements.txt into .venv with pip, and {CPU_BUILD}no NVIDIA GPU was found"
+    )
+    assert clone.make() == line
     assert clone.installed() == {"torch-2.13.0+cpu"}
-    assert clone.make() == ["make: '.venv/.run' is up to date."]
+    assert clone.make() == "make: '.venv/.run' is up to date."
 
 
 @pytest.mark.parametrize(
-    ("server", "problem"),
-    [
-        (index.silent, "127.0.0.1 cannot be reached (no answer in 2.5 s)"),
-        (index.slow, "127.0.0.1 cannot be reached (no answer in 2.5 s)"),
-        (index.refusing, "127.0.0.1 cannot be reached ([Errno 111] Connection refused)"),
-        (index.unknown, "index.invalid cannot be reached ([Errno -"),
-    ],
+    ("listing", "build"),
+    [(A_GPU, "2.13.0"), ("echo 'No devices were found'; exit 6", "2.13.0+cpu")],
 )
+def test_a_gpu_is_one_that_the_driver_lists(listing: str, build: str, clone: Clone) -> None:
+    clone.tool("nvidia-smi", listing)
+    clone.make()
+    assert clone.installed() == {f"torch-{build}"}
+
+
 def test_without_its_index_pip_takes_what_it_finds_and_tries_that_index_no_more(
-    server: Callable[[], AbstractContextManager[str]], problem: str, clone: Clone
+    clone: Clone, tmp_path: Path
 ) -> None:
-    with server() as address:
-        (line,) = clone.make(f"TORCH_INDEX={address}")  # pip would say that it tries again
-    assert line.startswith(f"{LINE}pip, and PyTorch as it is found: {problem}")
-    assert clone.installed() == {"torch-2.13.0"}
-
-
-def test_a_server_that_is_no_index_is_not_used(clone: Clone, tmp_path: Path) -> None:
     (tmp_path / "nothing").mkdir()
-    with index.serve(tmp_path / "nothing") as address:
-        (line,) = clone.make(f"TORCH_INDEX={address}")
-    assert line.endswith("PyTorch as it is found: 127.0.0.1 cannot be reached (File not found)")
-
-
-def test_with_a_gpu_pip_takes_what_it_finds(clone: Clone, cpu: str) -> None:
-    clone.tool("nvidia-smi", "echo 'GPU 0: NVIDIA H100 (UUID: GPU-1)'")
-    (line,) = clone.make(f"TORCH_INDEX={cpu}")
-    assert line == f"{LINE}pip, and PyTorch as it is found: this machine has an NVIDIA GPU"
+    with socket.create_server(("127.0.0.1", 0)) as silent, serve(tmp_path / "nothing") as no_index:
+        for address, problem in [
+            (f"http://127.0.0.1:{silent.getsockname()[1]}", "timed out"),
+            (no_index, "File not found"),
+            ("http://127.0.0.1:1", "[Errno 111] Connection refused"),
+        ]:
+            clone.variables["TORCH_INDEX"] = address
+            (line,) = clone.make("-B").splitlines()  # pip would say that it tries again
+            assert line.endswith(f"{AS_FOUND}127.0.0.1 cannot be reached ({problem})")
     assert clone.installed() == {"torch-2.13.0"}
 
 
-def test_a_driver_without_a_gpu_is_none(clone: Clone, cpu: str) -> None:
-    clone.tool("nvidia-smi", "echo 'No devices were found'; exit 6")
-    clone.make(f"TORCH_INDEX={cpu}")
-    assert clone.installed() == {"torch-2.13.0+cpu"}
-
-
-def test_the_user_may_choose(clone: Clone, empty: Path, cpu: str) -> None:
-    assert clone.make(f"TORCH_INDEX={cpu}", "TORCH=cuda")[0].endswith("as it is found: TORCH=cuda")
+def test_the_user_may_choose(clone: Clone, empty: Path) -> None:
+    assert clone.make("TORCH=cuda").endswith(f"{AS_FOUND}TORCH=cuda")
     assert clone.installed() == {"torch-2.13.0"}
-    assert clone.run(f"TORCH_INDEX={cpu}", "TORCH=cuda").returncode == 0
-    clone.stamp.unlink()
-    line = ".venv has the cuda build of PyTorch, and TORCH=cpu asks for the other. "
-    again = clone.run(f"TORCH_INDEX={cpu}", "TORCH=cpu")
-    assert again.returncode == 2
-    assert line + "To install anew: make clean TORCH=cpu repro" in again.stdout
+    clone.make("TORCH=cuda")
+    (clone.folder / ".venv/.run").unlink()
+    assert "To install anew: make clean TORCH=cpu repro" in clone.refuse("TORCH=cpu")
     shutil.rmtree(clone.folder / ".venv")
     shutil.copytree(empty, clone.folder / ".venv", symlinks=True)
-    clone.tool("nvidia-smi", "echo 'GPU 0: NVIDIA H100 (UUID: GPU-1)'")
-    assert clone.make(f"TORCH_INDEX={cpu}", "TORCH=cpu")[0].endswith("CPU build: TORCH=cpu")
+    clone.tool("nvidia-smi", A_GPU)
+    assert clone.make("TORCH=cpu").endswith(f"{CPU_BUILD}TORCH=cpu")
     assert clone.installed() == {"torch-2.13.0+cpu"}
 
 
 def test_a_choice_that_cannot_be_met_is_an_error_before_pip_runs(clone: Clone) -> None:
-    problem = "index.invalid cannot be reached ([Errno -"
-    line = clone.refuse("TORCH_INDEX=http://index.invalid", "TORCH=cpu")
-    assert line.startswith(f"TORCH=cpu: {problem}")
-    assert line.endswith("Without TORCH, pip takes the build that it finds")
+    clone.variables["TORCH_INDEX"] = "http://index.invalid"
+    assert clone.refuse("TORCH=cpu").startswith("TORCH=cpu: index.invalid cannot be reached ([Err")
     assert clone.refuse("TORCH=gpu") == "TORCH is 'gpu'. It may be cpu, cuda, or empty"
     assert clone.installed() == set()
 
 
-@pytest.mark.parametrize("form", ["variables", "file"])
-def test_the_settings_of_pip_stay_in_force(
-    form: str, clone: Clone, pypi: str, cpu: str, tmp_path: Path
-) -> None:
-    index.wheel(tmp_path / "extra/two", "two", "1.0")
-    index.wheel(tmp_path / "wheels", "three", "1.0")
-    clone.require("torch>=2.13,<2.14", "one", "two", "three")
-    with index.serve(tmp_path / "extra") as extra:
-        settings = {
-            "index-url": pypi,
-            "extra-index-url": extra,
-            "find-links": str(tmp_path / "wheels"),
-        }
-        if form == "file":
-            lines = [f"{key} = {value}" for key, value in settings.items()]
-            (tmp_path / "pip.conf").write_text("\n".join(["[global]", *lines]))
-            del clone.variables["PIP_INDEX_URL"]
-            clone.variables["PIP_CONFIG_FILE"] = str(tmp_path / "pip.conf")
-        else:
-            for key, value in settings.items():
-                clone.variables["PIP_" + key.upper().replace("-", "_")] = value
-        clone.make(f"TORCH_INDEX={cpu}")
-    assert clone.installed() == {"torch-2.13.0+cpu", "one-1.0", "two-1.0", "three-1.0"}
+def test_the_settings_of_pip_stay_in_force(clone: Clone, tmp_path: Path) -> None:
+    wheel(tmp_path / "extra/two", "two", "1.0")
+    wheel(tmp_path / "wheels", "three", "1.0")
+    clone.require("torch>=2.13,<2.14", "large", "two", "three")
+    with serve(tmp_path / "extra") as extra:
+        clone.variables["PIP_EXTRA_INDEX_URL"] = extra
+        clone.variables["PIP_FIND_LINKS"] = str(tmp_path / "wheels")
+        clone.make()
+    assert clone.installed() == {"torch-2.13.0+cpu", "large-1.0", "two-1.0", "three-1.0"}
 
 
-def test_on_a_terminal_pip_shows_its_progress(clone: Clone, cpu: str) -> None:
+def test_on_a_terminal_pip_shows_its_progress(clone: Clone) -> None:
     main, terminal = pty.openpty()
-    subprocess.run(
-        clone.command(f"TORCH_INDEX={cpu}"),
-        cwd=clone.folder,
-        env=clone.environment,
-        stdout=terminal,
-        stderr=terminal,
-        check=True,
-    )
-    shown = os.read(main, 100_000).decode()
-    assert shown.startswith(LINE)
-    assert "Downloading" in shown
-    assert "Successfully installed torch-2.13.0+cpu" in shown
+    assert clone.start(output=terminal).wait() == 0
+    assert b"Successfully installed torch-2.13.0+cpu" in os.read(main, 100_000)
 
 
-def wait_until(condition: Callable[[], object], process: subprocess.Popen[bytes]) -> None:
-    """Look for it while a process runs."""
+def kill_when(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:
+    """Kill make and all that it has started, as soon as the condition holds."""
     while not condition():
         assert process.poll() is None
         time.sleep(0.005)
-
-
-def kill(process: subprocess.Popen[bytes]) -> None:
-    """Kill make and all that it has started."""
     os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
+    process.communicate()
 
 
-def test_a_killed_installation_goes_on(clone: Clone, cpu: str) -> None:
+def test_a_killed_installation_goes_on(clone: Clone) -> None:
     clone.require("torch>=2.13,<2.14", "large")
-    clone.variables["TORCH_INDEX"] = cpu
-    process = clone.start()
-    information = clone.packages() / "large-1.0.dist-info"
-    wait_until((information / "RECORD").exists, process)  # the last file of the wheel
-    kill(process)
-    assert not (information / "INSTALLER").exists()
-    assert not clone.stamp.exists()
+    (site,) = clone.folder.glob(".venv/lib/python*/site-packages")
+    information = site / "large-1.0.dist-info"
+    kill_when((information / "RECORD").exists, clone.start())  # the last file of the wheel
     command = clone.folder / ".venv/bin/large-command"
+    assert not (information / "INSTALLER").exists()
     assert not command.exists()
     clone.make()
     assert subprocess.check_output([command], text=True) == "1.0\n"
     assert clone.installed() == {"torch-2.13.0+cpu", "large-1.0"}
-    assert clone.stamp.exists()
 
 
-def test_a_killed_environment_is_made_again(bare: Clone, cpu: str) -> None:
-    bare.variables["TORCH_INDEX"] = cpu
-    process = bare.start()
-    wait_until((bare.folder / ".venv/bin/python").exists, process)
-    kill(process)
-    assert not list(bare.folder.glob(".venv/lib/*/site-packages/pip-*/INSTALLER"))
-    bare.make()
-    assert bare.installed() == {"torch-2.13.0+cpu"}
+def test_a_killed_environment_is_made_again(clone: Clone) -> None:
+    shutil.rmtree(clone.folder / ".venv")
+    kill_when((clone.folder / ".venv/bin/python").exists, clone.start())
+    assert not list(clone.folder.glob(".venv/lib/*/site-packages/pip-*/INSTALLER"))
+    clone.make()
+    assert clone.installed() == {"torch-2.13.0+cpu"}
 
 
 def test_a_failure_of_pip_is_one_of_make(clone: Clone) -> None:
     clone.require("torch>=2.99")
-    process = clone.run("TORCH=cuda")
-    assert process.returncode == 2
-    assert "No matching distribution found for torch>=2.99" in process.stdout
-    assert "The next `make` goes on from here\n" in process.stdout
-    assert "Traceback" not in process.stdout
-    assert not clone.stamp.exists()
+    output = clone.refuse()
+    assert "No matching distribution found for torch>=2.99" in output
+    assert output.endswith("The next `make` goes on from here")
 
 
-def test_a_python_that_the_pins_do_not_cover_is_told_before_anything_is_made(bare: Clone) -> None:
-    script = bare.folder / "install.py"
+def test_a_python_that_the_pins_do_not_cover_is_told_before_anything_is_made(clone: Clone) -> None:
+    shutil.rmtree(clone.folder / ".venv")
+    script = clone.folder / "install.py"
     text = script.read_text()
-    assert text.count("(3, 11), (3, 14)") == 1
     for covered in ["(3, 9), (3, 10)", "(3, 98), (3, 99)"]:
         script.write_text(text.replace("(3, 11), (3, 14)", covered))
-        oldest, newest = covered[1:-1].replace(", ", ".").split(").(")
-        assert bare.refuse() == (
-            f"{sys.executable} is Python {sys.version.split()[0]}, and the packages are for "
-            f"{oldest} to {newest}. Name one of those: make PYTHON=python3.12 repro"
-        )
-    assert not (bare.folder / ".venv").exists()
+        (line,) = clone.refuse().splitlines()
+        assert line.startswith(f"{sys.executable} is Python {sys.version.split()[0]}, and the pack")
+    assert not (clone.folder / ".venv").exists()
 
 
 def test_uv_installs_where_pip_has_no_settings(clone: Clone, pypi: str) -> None:
-    (clone.folder / "bin").mkdir()
-    (clone.folder / "bin/uv").symlink_to(UV)
+    clone.tool("uv", f'exec {UV} "$@"')
     clone.variables = {"UV_DEFAULT_INDEX": pypi, "UV_CACHE_DIR": str(clone.folder / "cache")}
-    assert clone.make("TORCH=cuda") == [f"{LINE}uv, and PyTorch as it is found: TORCH=cuda"]
+    assert " with uv, " in clone.make("TORCH=cuda")
     assert clone.installed() == {"torch-2.13.0"}
-    clone.stamp.unlink()
     clone.variables["PIP_INDEX_URL"] = pypi
-    assert clone.make("TORCH=cuda") == [f"{LINE}pip, and PyTorch as it is found: TORCH=cuda"]
+    assert " with pip, " in clone.make("TORCH=cuda", "-B")
 
 
-def test_uv_is_told_the_build(tmp_path: Path) -> None:
+def test_uv_is_told_the_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its index is on the internet, so uv is asked not to connect: it says that it lacks torch,
     and not that it does not know an option."""
-    command = install.uv_command(str(UV), Path(sys.executable), cpu=True)
-    assert command[-2:] == ["--torch-backend", "cpu"]
+    for name in [name for name in os.environ if name.startswith("PIP_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("PATH", str(UV.parent))
+    name, command = install.installer(Path(sys.executable), install.CPU_INDEX, cpu=True)
+    assert (name, command[-2:]) == ("uv", ["--torch-backend", "cpu"])
     offline = ["--offline", f"--target={tmp_path}/target", f"--cache-dir={tmp_path}/cache", "torch"]
     process = subprocess.run([*command, *offline], capture_output=True, text=True, check=False)
     assert process.returncode == 1

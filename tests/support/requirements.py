@@ -21,12 +21,3 @@ def listed(name: str) -> dict[str, Requirement]:
             requirement = Requirement(line)
             requirements[canonicalize_name(requirement.name)] = requirement
     return requirements
-
-
-def for_this_system(name: str) -> dict[str, Requirement]:
-    """Those of them that pip does not leave out here."""
-    return {
-        package: requirement
-        for package, requirement in listed(name).items()
-        if not requirement.marker or requirement.marker.evaluate()
-    }

@@ -1,9 +1,9 @@
-"""What the project says of itself agrees with install.py."""
+"""What install.py decides on other machines than this one, and what the pages say of it."""
 
 import platform
 import re
 import sys
-from urllib.parse import urlsplit
+from pathlib import Path
 
 import pytest
 
@@ -37,9 +37,16 @@ def test_on_arm_the_build_is_the_one_that_the_digests_are_of(
     assert reason == "elsewhere than on x86-64 the bytes are those of PyPI's build"
 
 
-def test_the_address_of_the_index_has_one_home() -> None:
-    folders = ("stages", "tools", "tests", "benchmarks", "docs", ".ci", ".github")
-    files = [path for folder in folders for path in (ROOT / folder).rglob("*") if path.is_file()]
-    files += [path for path in ROOT.iterdir() if path.is_file()]
-    host = urlsplit(install.CPU_INDEX).netloc.encode()
-    assert [path.name for path in files if host in path.read_bytes()] == ["install.py"]
+def test_only_on_linux_a_version_without_cpu_is_the_cuda_build(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    torch = Path("torch-2.13.0.dist-info")
+    monkeypatch.setattr(install, "installed", lambda _venv, _name: [torch])
+    for system in ("darwin", "win32"):
+        monkeypatch.setattr(sys, "platform", system)
+        cpu, _ = install.choose("cpu", "https://index.invalid")
+        assert not cpu  # its index is not asked
+        install.check_build(Path(".venv"), "cpu")
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(SystemExit, match="has the cuda build"):
+        install.check_build(Path(".venv"), "cpu")

@@ -54,5 +54,4 @@ def test_the_page_says_what_make_runs(target: str, commands: str) -> None:
 @pytest.mark.parametrize("recipe", ["sprint", "tuned"])
 def test_a_recipe_shows_the_command_that_make_runs(recipe: str) -> None:
     command = would_run(recipe)[-1].removeprefix(BIN)
-    assert command.startswith(f"dvc exp run --temp -n {recipe} ")
     assert f"#     {command}\n" in (ROOT / "recipes" / recipe).read_text()

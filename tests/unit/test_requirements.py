@@ -8,33 +8,36 @@ from packaging.utils import canonicalize_name
 
 import stages
 from tests.support import runner
-from tests.support.requirements import OF_CUDA, for_this_system, listed
+from tests.support.requirements import OF_CUDA, listed
 
 RANGES = {"torch", "torchvision"}  # so that their CPU-only and their CUDA builds both fit
+FILES = {path.name for path in runner.ROOT.glob("requirements*.txt")}
+each_installed = pytest.mark.parametrize("name", sorted(FILES - {"requirements-s3.txt"}))
+
+
+def for_this_system(name: str) -> dict[str, Requirement]:
+    """The lines of a requirements file that pip does not leave out here."""
+    return {
+        package: requirement
+        for package, requirement in listed(name).items()
+        if not requirement.marker or requirement.marker.evaluate()
+    }
 
 
 def needed(roots: Iterable[Requirement]) -> set[str]:
     """The names of some packages and of all that they need on this machine."""
-    pending = list(roots)
+    pending = [(root, extra) for root in roots for extra in {"", *root.extras}]
     found: set[tuple[str, str]] = set()  # name, extra
     while pending:
-        requirement = pending.pop()
+        requirement, extra = pending.pop()
         name = canonicalize_name(requirement.name)
-        for extra in {"", *requirement.extras} - {extra for seen, extra in found if seen == name}:
-            found.add((name, extra))
-            pending += [
-                further
-                for further in map(Requirement, metadata.requires(name) or [])
-                if not OF_CUDA.match(further.name)
-                and (not further.marker or further.marker.evaluate({"extra": extra}))
-            ]
+        if (name, extra) in found or OF_CUDA.match(name):
+            continue
+        found.add((name, extra))
+        for further in map(Requirement, metadata.requires(name) or []):
+            if not further.marker or further.marker.evaluate({"extra": extra}):
+                pending += [(further, each) for each in {"", *further.extras}]
     return {name for name, _ in found}
-
-
-FILES = sorted(path.name for path in runner.ROOT.glob("requirements*.txt"))
-each_installed = pytest.mark.parametrize(
-    "name", [name for name in FILES if name != "requirements-s3.txt"]
-)
 
 
 @each_installed
@@ -49,15 +52,9 @@ def test_what_is_installed_is_what_is_listed(name: str) -> None:
         installed = metadata.version(package)
         if package in RANGES:
             assert installed in requirement.specifier
+            assert "+" not in str(requirement.specifier)  # 2.13.0+cpu is not on every index
         else:
             assert str(requirement.specifier) == f"=={installed}"
-
-
-@pytest.mark.parametrize("name", FILES)
-def test_every_package_index_has_what_is_listed(name: str) -> None:
-    for requirement in listed(name).values():
-        assert requirement.url is None
-        assert "+" not in str(requirement.specifier)  # a local version, as 2.13.0+cpu is
 
 
 def test_a_stage_checks_for_every_package_that_is_imported() -> None:
