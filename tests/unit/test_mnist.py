@@ -56,12 +56,12 @@ def test_load_returns_the_images_and_labels_of_a_split(
 @pytest.mark.parametrize(
     "content",
     [
-        b"",
+        b"\0\0\x08",
         CONTENTS[IMAGES][:15],
         CONTENTS[IMAGES][:-1],
         CONTENTS[IMAGES] + b"\0",
         b"\0\0\x0d" + CONTENTS[IMAGES][3:],  # 13 is float
-        ONE_ROW,  # no images of 28x28
+        mnist.encode_idx(np.zeros((tiny.TEST, 28, 27), np.uint8)),
     ],
 )
 def test_a_file_that_holds_no_images_is_named(folder: Path, content: bytes) -> None:
