@@ -3,7 +3,7 @@ import pandas as pd
 
 from stages.common.tables import Prediction
 from stages.plot import encode_png
-from tests.support import grids, tiny
+from tests.support import image_grid, tiny
 from tools.compare import pictures
 
 IMAGES, _ = tiny.digits(4, seed=3)
@@ -22,14 +22,14 @@ def test_what_broke_is_shown_by_the_confidence_of_the_side_that_is_wrong() -> No
     broken = np.array([True, False, True, False])
     figure = pictures.digits(IMAGES, BASE, HEAD, broken, "head")
     assert figure.get_suptitle() == "2 of 4 test images broken (base → head)"
-    assert grids.titles(figure) == ["true 7\n7 → 3", "true 7\n7 → 1"]
-    np.testing.assert_array_equal(grids.images(figure), IMAGES[[2, 0]])
+    assert image_grid.titles(figure) == ["true 7\n7 → 3", "true 7\n7 → 1"]
+    np.testing.assert_array_equal(image_grid.images(figure), IMAGES[[2, 0]])
 
 
 def test_what_was_fixed_is_shown_likewise() -> None:
     figure = pictures.digits(IMAGES, BASE, HEAD, np.array([False, True, False, False]), "base")
     assert figure.get_suptitle() == "1 of 4 test images fixed (base → head)"
-    assert grids.titles(figure) == ["true 7\n1 → 7"]
+    assert image_grid.titles(figure) == ["true 7\n1 → 7"]
 
 
 def test_of_many_only_the_surest_mistakes_are_shown() -> None:
@@ -40,7 +40,7 @@ def test_of_many_only_the_surest_mistakes_are_shown() -> None:
     assert figure.get_suptitle().endswith(
         "broken (base → head), here the 50 of which head was surest"
     )
-    np.testing.assert_array_equal(grids.images(figure)[0], images[-1])
+    np.testing.assert_array_equal(image_grid.images(figure)[0], images[-1])
 
 
 def test_nothing_broken_can_be_drawn() -> None:

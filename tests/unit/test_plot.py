@@ -13,7 +13,7 @@ from PIL import Image
 from stages import plot
 from stages.common import mnist
 from stages.common.errors import UserError
-from tests.support import grids, runner, tiny
+from tests.support import image_grid, runner, tiny
 
 NAMES = [
     "confusion_matrix", "mistakes", "per_digit_accuracy", "predictions", "samples",
@@ -114,7 +114,7 @@ def test_the_most_confident_mistakes_come_first_and_ties_in_the_order_of_the_ima
         "9 taken for 1\n80.0% sure",
         "The 2 most confident of 3 mistakes in 6",
     ]
-    np.testing.assert_array_equal(grids.images(figure), IMAGES[[4, 5]])
+    np.testing.assert_array_equal(image_grid.images(figure), IMAGES[[4, 5]])
 
 
 def test_the_first_predictions_show_both_labels() -> None:
@@ -150,7 +150,8 @@ def test_augmented_images_are_drawn_beside_the_original_ones() -> None:
         np.testing.assert_array_equal(shown, mnist.mosaic(images, columns=10))
 
 
-def test_a_network_without_mistakes_can_be_drawn() -> None:
+@pytest.mark.filterwarnings("error")
+def test_a_network_without_mistakes_can_be_drawn_without_a_warning() -> None:
     right = PREDICTIONS.assign(predicted=PREDICTIONS["label"])
     for figure in (
         plot.confusion_matrix(right),
