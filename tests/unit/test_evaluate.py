@@ -31,10 +31,6 @@ SETS = {"test": (IMAGES, LABELS), "validation": (IMAGES[:3], LABELS[:3])}
 OUTPUTS = outputs((3, 0.5), (3, 0.8), (3, 0.9), (8, 0.91), (7, 0.64), (4, 0.55))
 
 
-def test_accuracy_is_the_fraction_of_right_predictions() -> None:
-    assert evaluate.accuracy(OUTPUTS, LABELS) == 4 / 6
-
-
 def test_loss_is_the_mean_over_the_images_of_the_true_labels_negative_log() -> None:
     likelihoods = [0.5, 0.8, 0.9, 0.01, 0.64, 0.05]
     expected = sum(-math.log(likelihood) for likelihood in likelihoods) / 6

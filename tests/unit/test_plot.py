@@ -173,10 +173,3 @@ def test_first_images_that_cannot_be_read_are_one_line(
     fault = "not found" if content is None else "not pairs of images"
     with pytest.raises(UserError, match=rf"\A{re.escape(f'{path}: {fault}')}.*\Z"):
         plot.read_first_images(path)
-
-
-@pytest.mark.parametrize("table", ["history", "epochs", "predictions"])
-def test_a_broken_table_is_named(copied: Path, table: str) -> None:
-    (copied / f"metrics/{table}.csv").write_bytes(b"a,b\n1,2\n")
-    with pytest.raises(UserError, match=rf"{table}\.csv: not the expected table"):
-        runner.run(copied, "plot")
