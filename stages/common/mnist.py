@@ -31,8 +31,8 @@ def load(folder: Path, split: Literal["train", "test"]) -> tuple[Images, Labels]
             that leads out of the project.
     """
     digests = read_digests(folder)
-    images, labels = (_read(folder / name, digests) for name in FILES[split])
     images_path, labels_path = (folder / name for name in FILES[split])
+    images, labels = (_read_array(path, digests) for path in (images_path, labels_path))
     if images.shape[1:] != (SIZE, SIZE):
         raise UserError(f"{images_path}: images of {images.shape[1:]}, not 28x28; {REPAIR}")
     if labels.ndim != 1 or len(images) != len(labels):
@@ -40,7 +40,7 @@ def load(folder: Path, split: Literal["train", "test"]) -> tuple[Images, Labels]
             f"{images_path}: {len(images)} images, but {labels.size} labels in {labels_path};"
             f" {REPAIR}"
         )
-    if len(labels) and labels.max() >= CLASSES:
+    if (labels >= CLASSES).any():
         index = int(np.argmax(labels >= CLASSES))
         raise UserError(
             f"{labels_path}: label {labels[index]} at index {index}, allowed are 0 to 9; {REPAIR}"
@@ -92,12 +92,10 @@ def mosaic(images: Images, columns: int) -> Images:
 def read_digests(folder: Path) -> dict[str, str]:
     """File name to SHA-256 (64 hexadecimal digits), as the download stage recorded them."""
     path = folder / DIGESTS
-    files.refuse_link_outside(path)
+    content = _read(path)
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        lines = content.decode("ascii").splitlines()
         return {name: digest for digest, name in (line.split("  ", maxsplit=1) for line in lines)}
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; get the data with `dvc repro download`") from None
     except ValueError:
         raise UserError(f"{path}: not a list of digests; {REPAIR}") from None
 
@@ -107,19 +105,22 @@ def encode_digests(digests: dict[str, str]) -> bytes:
     return "".join(f"{digests[name]}  {name}\n" for name in NAMES).encode()
 
 
-def _read(path: Path, digests: dict[str, str]) -> Images:
-    files.refuse_link_outside(path)
-    try:
-        content = path.read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{path}: not found; get the data with `dvc repro download`") from None
-    try:
-        array = decode_idx(content)
-    except ValueError as error:
-        raise UserError(f"{path}: {error}; {REPAIR}") from None
+def _read_array(path: Path, digests: dict[str, str]) -> npt.NDArray[np.uint8]:
+    content = _read(path)
     if files.sha256(content) != digests.get(path.name):
         raise UserError(f"{path}: damaged: its SHA-256 is not the one in {DIGESTS}; {REPAIR}")
-    return array
+    try:
+        return decode_idx(content)
+    except ValueError as error:
+        raise UserError(f"{path}: {error}; {REPAIR}") from None
+
+
+def _read(path: Path) -> bytes:
+    files.refuse_link_outside(path)
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise UserError(f"{path}: not found; get the data with `dvc repro download`") from None
 
 
 def decode_idx(content: bytes) -> npt.NDArray[np.uint8]:
@@ -129,18 +130,11 @@ def decode_idx(content: bytes) -> npt.NDArray[np.uint8]:
     Raises:
         ValueError: `content` is not IDX, or longer or shorter than its header says.
     """
-    if not content:
-        raise ValueError("empty")
-    dimensions = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
-    start = 4 + 4 * dimensions
-    if not dimensions or len(content) < start:
+    if len(content) < 4 or content[:3] != b"\0\0\x08":
         raise ValueError("not an IDX file of unsigned bytes")
-    shape = [int(size) for size in np.frombuffer(content, ">u4", dimensions, offset=4)]
-    expected = start + int(np.prod(shape, dtype=object))
-    if len(content) != expected:
-        fault = "truncated" if len(content) < expected else "too long"
-        raise ValueError(f"{fault}: {len(content):,} bytes, but its header says {expected:,}")
-    return np.frombuffer(content, np.uint8, offset=start).reshape(shape)
+    dimensions = content[3]
+    shape = np.frombuffer(content, ">u4", dimensions, offset=4)
+    return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def encode_idx(array: npt.NDArray[np.uint8]) -> bytes:

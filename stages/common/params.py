@@ -9,7 +9,6 @@ from typing import Any, TypeVar, cast
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML  # the parser that DVC uses: YAML 1.2, where 1e-3 is a float
-from ruamel.yaml.constructor import DuplicateKeyError
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from stages.common.errors import UserError
@@ -45,21 +44,14 @@ def _parse(path: Path) -> dict[str, Any]:
         content = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; run from the folder that holds it") from None
-    except DuplicateKeyError as error:
-        raise UserError(
-            f"{path}: line {_line(error)}: {str(error.problem).split(' with ')[0]}; keep one"
-        ) from None
     except MarkedYAMLError as error:
-        raise UserError(f"{path}: line {_line(error)}: not valid YAML: {error.problem}") from None
+        line = error.problem_mark.line + 1 if error.problem_mark else "?"
+        raise UserError(f"{path}: line {line}: not valid YAML: {error.problem}") from None
     except (YAMLError, ValueError) as error:
         raise UserError(f"{path}: not valid YAML: {str(error).splitlines()[0]}") from None
     if not isinstance(content, dict):
         raise UserError(f"{path}: must hold groups of keys, such as `train:` (got {content!r})")
     return content
-
-
-def _line(error: MarkedYAMLError) -> int | str:
-    return error.problem_mark.line + 1 if error.problem_mark else "?"
 
 
 def _describe(problem: ErrorDetails, group: str, model: type[Params]) -> str:

@@ -5,7 +5,7 @@ import pandas as pd
 
 from stages.common.tables import Prediction
 from stages.plot import encode_png
-from tests.support import grids, tiny
+from tests.support import image_grid, tiny
 from tools.compare import pictures
 
 
@@ -22,12 +22,12 @@ def test_what_broke_and_what_was_fixed_by_the_confidence_of_the_side_that_is_wro
 
     broken = pictures.digits(images, base, head, was_right & ~is_right, "head")
     assert broken.get_suptitle() == "2 of 4 test images broken (base → head)"
-    assert grids.titles(broken) == ["true 7\n7 → 3", "true 7\n7 → 1"]
-    np.testing.assert_array_equal(grids.images(broken), images[[2, 0]])
+    assert image_grid.titles(broken) == ["true 7\n7 → 3", "true 7\n7 → 1"]
+    np.testing.assert_array_equal(image_grid.images(broken), images[[2, 0]])
 
     fixed = pictures.digits(images, base, head, ~was_right & is_right, "base")
     assert fixed.get_suptitle() == "1 of 4 test images fixed (base → head)"
-    assert grids.titles(fixed) == ["true 7\n1 → 7"]
+    assert image_grid.titles(fixed) == ["true 7\n1 → 7"]
 
     nothing = pictures.digits(images, base, head, np.zeros(4, bool), "head")
     assert nothing.get_suptitle().startswith("0 of 4 test images broken")
@@ -39,7 +39,7 @@ def test_of_many_only_the_surest_mistakes_are_shown() -> None:
     base, head = predictions([7] * n, [0.5] * n), predictions([1] * n, [0.5] * (n - 1) + [0.9])
     figure = pictures.digits(images, base, head, np.ones(n, bool), "head")
     assert figure.get_suptitle().endswith("here the 50 of which head was surest")
-    np.testing.assert_array_equal(grids.images(figure)[0], images[-1])
+    np.testing.assert_array_equal(image_grid.images(figure)[0], images[-1])
 
 
 def test_runs_with_other_batch_sizes_are_drawn_over_the_same_epochs() -> None:

@@ -22,10 +22,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def load_error(folder: Path) -> str:
+def assert_named(folder: Path, name: str, fault: str) -> None:
+    """Loading fails with one line that names the file and has this fault."""
     with pytest.raises(UserError) as error:
         mnist.load(folder, "test")
-    return str(error.value)
+    (line,) = str(error.value).splitlines()
+    assert str(folder / name) in line
+    assert fault in line
 
 
 def replace(folder: Path, name: str, content: bytes) -> None:
@@ -42,12 +45,6 @@ def test_idx_is_a_header_with_the_shape_and_the_values() -> None:
     assert mnist.encode_idx(array) == ONE_ROW
 
 
-@pytest.mark.parametrize("shape", [(0,), (7,), (0, 28, 28), (3, 28, 28)])
-def test_encode_and_decode_are_inverse(shape: tuple[int, ...]) -> None:
-    array = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    np.testing.assert_array_equal(mnist.decode_idx(mnist.encode_idx(array)), array, strict=True)
-
-
 @pytest.mark.parametrize(("split", "n", "seed"), [("train", tiny.TRAIN, 1), ("test", tiny.TEST, 2)])
 def test_load_returns_the_images_and_labels_of_a_split(
     folder: Path, split: Literal["train", "test"], n: int, seed: int
@@ -57,120 +54,73 @@ def test_load_returns_the_images_and_labels_of_a_split(
 
 
 @pytest.mark.parametrize(
-    ("content", "fault"),
+    "content",
     [
-        (b"", "empty"),
-        (ONE_ROW[:2], "not an IDX file of unsigned bytes"),
-        (ONE_ROW[:15], "not an IDX file of unsigned bytes"),
-        (b"\0\0\x0d" + ONE_ROW[3:], "not an IDX file of unsigned bytes"),  # 13 is float
-        (b"\x1f\x8b\x08" + ONE_ROW[3:], "not an IDX file of unsigned bytes"),  # gzip
-        (ONE_ROW[:-1], "truncated: 21 bytes, but its header says 22"),
-        (ONE_ROW + b"\0", "too long: 23 bytes, but its header says 22"),
-        (CONTENTS[IMAGES][:1000], "truncated: 1,000 bytes, but its header says 156,816"),
-        (ONE_ROW, "images of (1, 3), not 28x28"),
+        b"\0\0\x08",
+        CONTENTS[IMAGES][:15],
+        CONTENTS[IMAGES][:-1],
+        CONTENTS[IMAGES] + b"\0",
+        b"\0\0\x0d" + CONTENTS[IMAGES][3:],  # 13 is float
+        mnist.encode_idx(np.zeros((tiny.TEST, 28, 27), np.uint8)),
     ],
 )
-def test_a_damaged_file_is_named_with_its_fault(folder: Path, content: bytes, fault: str) -> None:
+def test_a_file_that_holds_no_images_is_named(folder: Path, content: bytes) -> None:
     replace(folder, IMAGES, content)
-    assert load_error(folder) == f"{folder / IMAGES}: {fault}; {AGAIN}"
+    assert_named(folder, IMAGES, AGAIN)
 
 
-@pytest.mark.parametrize("labels", [np.zeros(199, np.uint8), np.zeros((200, 1), np.uint8)])
-def test_each_image_needs_one_label(folder: Path, labels: mnist.Labels) -> None:
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.zeros(tiny.TEST - 1, np.uint8),
+        np.zeros((tiny.TEST, 1), np.uint8),
+        np.full(tiny.TEST, 10, np.uint8),
+    ],
+)
+def test_each_image_needs_one_label_from_0_to_9(folder: Path, labels: mnist.Labels) -> None:
     replace(folder, LABELS, mnist.encode_idx(labels))
-    assert load_error(folder) == (
-        f"{folder / IMAGES}: 200 images, but {labels.size} labels in {folder / LABELS}; {AGAIN}"
-    )
+    assert_named(folder, LABELS, AGAIN)
 
 
-@pytest.mark.parametrize("label", [10, 11, 255])
-def test_a_label_above_9_is_named_with_its_index(folder: Path, label: int) -> None:
-    labels = np.arange(200, dtype=np.uint8) % 10
-    labels[[17, 30]] = label
-    replace(folder, LABELS, mnist.encode_idx(labels))
-    assert load_error(folder) == (
-        f"{folder / LABELS}: label {label} at index 17, allowed are 0 to 9; {AGAIN}"
-    )
-
-
-@pytest.mark.parametrize("position", [16, -1])  # the first and the last pixel
-def test_a_flipped_bit_is_noticed(folder: Path, position: int) -> None:
-    content = bytearray(CONTENTS[IMAGES])
-    content[position] ^= 1
-    (folder / IMAGES).write_bytes(content)
-    assert load_error(folder) == (
-        f"{folder / IMAGES}: damaged: its SHA-256 is not the one in SHA256SUMS; {AGAIN}"
-    )
-
-
-@pytest.mark.parametrize("name", [mnist.DIGESTS, IMAGES, LABELS])
-def test_a_missing_file_is_named(folder: Path, name: str) -> None:
-    (folder / name).unlink()
-    assert load_error(folder) == (
-        f"{folder / name}: not found; get the data with `dvc repro download`"
-    )
-
-
-def test_a_missing_folder_is_named(tmp_path: Path) -> None:
-    assert load_error(tmp_path / "no").startswith(f"{tmp_path / 'no' / mnist.DIGESTS}: not found;")
-
-
-@pytest.mark.parametrize("content", [b"not digests\n", b"\n", b"\xff\xfe"])
-def test_malformed_digests_are_named(folder: Path, content: bytes) -> None:
-    (folder / mnist.DIGESTS).write_bytes(content)
-    assert load_error(folder) == f"{folder / mnist.DIGESTS}: not a list of digests; {AGAIN}"
+@pytest.mark.parametrize(
+    ("name", "content", "fault"),
+    [
+        (mnist.DIGESTS, None, "not found; get the data with `dvc repro download`"),
+        (mnist.DIGESTS, b"not digests\n", "not a list of digests"),
+        (mnist.DIGESTS, b"\xff\xfe", "not a list of digests"),
+        (IMAGES, None, "not found; get the data with `dvc repro download`"),
+        (IMAGES, CONTENTS[IMAGES][:-1] + b"\1", "damaged: its SHA-256 is not the one"),
+        (LABELS, CONTENTS[LABELS][:-1], "damaged: its SHA-256 is not the one"),
+    ],
+)
+def test_a_missing_or_damaged_file_is_named(
+    folder: Path, name: str, content: bytes | None, fault: str
+) -> None:
+    if content is None:
+        (folder / name).unlink()
+    else:
+        (folder / name).write_bytes(content)
+    assert_named(folder, name, fault)
 
 
 def test_a_file_without_a_digest_is_not_trusted(folder: Path) -> None:
     (folder / mnist.DIGESTS).write_bytes(b"")
-    assert load_error(folder).startswith(f"{folder / IMAGES}: damaged:")
+    assert_named(folder, IMAGES, "damaged")
 
 
 @posix.only
 @pytest.mark.parametrize("name", [mnist.DIGESTS, IMAGES, LABELS])
-def test_a_link_out_of_the_project_is_refused_even_to_the_same_content(
+def test_a_link_is_followed_in_the_project_and_refused_out_of_it_even_to_the_same_content(
     folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (folder / "project").mkdir()
-    (folder / "elsewhere").mkdir()
-    target = (folder / name).rename(folder / "elsewhere" / name)
-    (folder / name).symlink_to(Path("elsewhere", name))
-    monkeypatch.setenv("DVC_ROOT", str(folder / "project"))
-    assert load_error(folder) == (
-        f"{folder / name}: a link to {target}, outside of the project; put the file itself there"
-        " (if DVC made the link: `dvc config cache.type copy`, then `dvc checkout --relink`)"
-    )
-
-
-@posix.only
-@pytest.mark.parametrize("from_dvc", [True, False])
-def test_a_link_inside_the_project_is_followed(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, *, from_dvc: bool
-) -> None:
-    """DVC makes such links into its cache with `cache.type symlink`."""
-    for name in (mnist.DIGESTS, IMAGES, LABELS):
-        (folder / "cache").mkdir(exist_ok=True)
-        target = (folder / name).rename(folder / "cache" / name)
-        (folder / name).symlink_to(target)
-    monkeypatch.delenv("DVC_ROOT", raising=False)
-    if from_dvc:
-        monkeypatch.setenv("DVC_ROOT", str(folder))
-    else:
-        monkeypatch.chdir(folder)
-    assert len(mnist.load(folder, "test")[0]) == tiny.TEST
-
-
-@posix.only
-@pytest.mark.parametrize(("target", "fault"), [("nowhere", "not found"), (IMAGES, "Too many")])
-def test_a_link_to_nothing_or_to_itself_is_named(
-    folder: Path, target: str, fault: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+    """DVC makes links into its cache with `cache.type symlink`."""
+    (folder / "cache").mkdir()
+    target = (folder / name).rename(folder / "cache" / name)
+    (folder / name).symlink_to(Path("cache", name))
     monkeypatch.setenv("DVC_ROOT", str(folder))
-    (folder / IMAGES).unlink()
-    (folder / IMAGES).symlink_to(target)
-    with pytest.raises((UserError, OSError), match=fault) as error:
-        mnist.load(folder, "test")
-    assert IMAGES in str(error.value)
+    assert len(mnist.load(folder, "test")[0]) == tiny.TEST
+    monkeypatch.setenv("DVC_ROOT", str(folder / "project"))
+    assert_named(folder, name, f"a link to {target}, outside of the project")
 
 
 def test_normalise_scales_then_subtracts_the_mean_then_divides() -> None:
@@ -193,18 +143,13 @@ def test_held_out_images_are_always_the_same_and_each_digit_has_its_share() -> N
     np.testing.assert_array_equal(chosen, mnist.held_out(labels, 200))
     shares = np.bincount(labels) * 200 / len(labels)
     assert (abs(np.bincount(labels[chosen]) - shares) < 1).all()
+    assert not mnist.held_out(labels, 0).any()
 
 
 def test_held_out_images_are_from_all_over_the_file() -> None:
     labels = np.tile(np.arange(10, dtype=np.uint8), 100)
     (chosen,) = np.nonzero(mnist.held_out(labels, 100))
     assert abs(chosen.mean() - 500) < 100
-
-
-@pytest.mark.parametrize("size", [0, 1, 99])
-def test_validation_size_images_are_held_out(size: int) -> None:
-    labels = np.array([3] * 60 + [5] * 40, np.uint8)
-    assert mnist.held_out(labels, size).sum() == size
 
 
 def test_holding_out_all_images_is_refused() -> None:

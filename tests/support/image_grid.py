@@ -1,4 +1,4 @@
-"""What a picture of many images shows: stages/plot.py draws it, image_grid."""
+"""The titles and the images in a figure that `image_grid` of stages/plot.py drew."""
 
 import numpy as np
 from matplotlib.figure import Figure
