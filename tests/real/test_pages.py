@@ -1,6 +1,8 @@
 """README.md and the pages of docs/, followed as a new user would, on MNIST itself: each page in a
 fresh clone in which `dvc repro` has run, but README.md in one in which nothing has. The clones
-share DVC's cache, so what two pages train is trained once. docs/adapting.md has a test of its own."""
+share DVC's cache, so what two pages train is trained once.
+
+docs/adapting.md is followed in tests/pipeline/test_adapting.py."""
 
 import shutil
 import sys

@@ -53,7 +53,7 @@ def follow(page: Page, clone: Path, folder: Path, environment: Mapping[str, str]
         AssertionError: a command fails, or does not print a line that the page shows.
     """
     todo = list(steps(page, folder))
-    script = "set -o pipefail\n" + "".join(
+    script = "set -o pipefail -o monitor\n" + "".join(  # with jobs, as in a terminal
         f"printf '\\n{MARK} {number}\\n'\n{step.command}\n[ $? = 0 ] || exit 1\n"
         for number, step in enumerate(todo)
     )
