@@ -1,6 +1,8 @@
 """README.md and the pages of docs/, followed as a new user would, on MNIST itself: each page in a
-fresh clone in which `dvc repro` has run, but README.md in one in which nothing has.
-docs/adapting.md has a test of its own."""
+fresh clone in which `dvc repro` has run, but README.md in one in which nothing has. The clones
+share DVC's cache, so what two pages train is trained once.
+
+docs/adapting.md is followed in tests/pipeline/test_adapting.py."""
 
 import shutil
 import sys
@@ -13,13 +15,12 @@ from tests.support import posix
 from tests.support.follow import follow
 from tests.support.pages import PAGES, README, Page
 from tests.support.project import ENVIRONMENT, Project, copy_tracked_files
-from tests.support.real import DATA
+from tests.support.real import DATA, MODEL
 from tests.support.runner import ROOT
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, posix.only]
 
-CACHE = ".dvc/cache/files"
-MADE = [".venv/.run", ".venv/.dev"]  # by make, when it has installed what is needed
+INSTALLED = [".venv/.run", ".venv/.dev"]  # make writes these files when it has installed
 FOLLOWED = [
     page
     for page in PAGES
@@ -34,17 +35,18 @@ def prepared(predictions: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("pages")
     project = Project(folder / "project")
     copy_tracked_files(project.folder)
-    shutil.copytree(ROOT / CACHE, project.folder / CACHE)
+    for made in (DATA, MODEL.parent):
+        shutil.copytree(made, project.folder / made.relative_to(ROOT), dirs_exist_ok=True)
+    (project.folder / ".dvc/cache").symlink_to(tmp_path_factory.mktemp("cache"))
+    (project.folder / ".venv").symlink_to(sys.prefix)
     project("git", "init", "--quiet", "--bare", "--initial-branch=main", "../origin.git")
     project("git", "init", "--quiet", "--initial-branch=main")
     project("git", "remote", "add", "origin", "../origin.git")
-    project("dvc", "checkout")
-    project("dvc", "repro")
+    project("dvc", "commit", "--force")
     project("git", "add", "--all")
     project("git", "commit", "--quiet", "--message=the project")
     project("git", "commit", "--quiet", "--message=no change", "--allow-empty")  # for HEAD~1
     project("git", "push", "--quiet", "--set-upstream", "origin", "main")
-    (project.folder / ".venv").symlink_to(sys.prefix)
     return folder
 
 
@@ -53,12 +55,14 @@ def test_a_page_says_what_happens(page: Page, prepared: Path, tmp_path: Path) ->
     shutil.copytree(prepared, tmp_path / "work", symlinks=True)
     project = Project(tmp_path / "work/project")
     if page is README:
-        project("git", "clean", "--quiet", "--force", "-dx", "--exclude=.venv")
+        keep = ["--exclude=.venv", "--exclude=.dvc/cache"]
+        project("git", "clean", "--quiet", "--force", "-dx", *keep)
+        project("bash", "-c", "rm -r .dvc/cache/*")
     (tmp_path / "aside").mkdir()
     places = {
         "COLUMNS": "100",
         "DVC_SITE_CACHE_DIR": str(tmp_path / "site"),
-        "MAKEFLAGS": " ".join(f"--old-file={name}" for name in MADE),  # the environment is there
+        "MAKEFLAGS": " ".join(f"--old-file={name}" for name in INSTALLED),
         "MNIST_DIR": str(DATA),
     }
     try:

@@ -1,35 +1,26 @@
 """Whether the tool that a command names knows its words: the tool's own parser is asked."""
 
 import argparse
-import importlib.util
+import importlib
 import io
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from itertools import pairwise
-from typing import Any
 
-import gto.cli
 import pytest
-from click import ClickException
 from dvc.cli import DvcParserError
 from dvc.cli.parser import get_main_parser
-from ruamel.yaml import YAML
 from torch.distributed.run import get_args_parser
 
 from tests.support.runner import ROOT
+from tools.yaml_files import flatten, parse_yaml
 
 MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
-TARGETS = set(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+TARGETS = set(re.findall(r"^([a-z-]+):.*## ", MAKEFILE, re.MULTILINE))
 VARIABLES = set(re.findall(r"^([A-Z]+) *\?=", MAKEFILE, re.MULTILINE))
+PARAMS = flatten(parse_yaml((ROOT / "params.yaml").read_bytes()))
 OURS = {"stages", "tools", "benchmarks", "tests"}
-SHELL = {
-    "[", "cat", "cd", "cp", "done", "export", "grep", "head", "install", "kill", "ls", "mkdir",
-    "realpath", "rm", "rsync", "sed", "sleep", "source", "ssh", "tail", "unset", "wait",
-}  # fmt: skip
-KEYWORDS = {"do", "else", "if", "then", "until", "while"}  # a command comes after them
 
 
 class Understood(BaseException):
@@ -37,18 +28,15 @@ class Understood(BaseException):
 
 
 def complaint(words: list[str]) -> str:
-    """What a tool has against a command, or ""."""
-    while words[0] in KEYWORDS:
-        words = words[1:]
-    output = io.StringIO()
+    """What a tool has against a command, or ""; also if it is none of the tools in CHECKS."""
     check = CHECKS.get(words[0])
     if check is None:
-        script = words[0].startswith(".ci/") and (ROOT / words[0]).exists()
-        return "" if words[0] in SHELL or script else f"no tool that a page uses: {words[0]}"
+        return ""
+    output = io.StringIO()
     with redirect_stderr(output), redirect_stdout(output):
         try:
             return check(words[1:])
-        except (SystemExit, DvcParserError, ClickException) as error:
+        except (SystemExit, DvcParserError) as error:
             return f"{output.getvalue()}{error}"
         except Understood:
             return ""
@@ -62,14 +50,10 @@ def make(words: list[str]) -> str:
 
 
 def python(words: list[str]) -> str:
-    """A module of ours by its own parser; others are installed."""
-    if words[0] != "-m":
+    """A module of ours, by its own parser."""
+    if words[0] != "-m" or words[1].partition(".")[0] not in OURS:
         return ""
     name, *arguments = words[1:]
-    if name in CHECKS:
-        return CHECKS[name](arguments)
-    if name.partition(".")[0] not in OURS:
-        return "" if importlib.util.find_spec(name) else f"no module {name}"
     path = ROOT / name.replace(".", "/")
     if not path.is_dir() and not path.with_suffix(".py").exists():
         return f"no module {name}"
@@ -89,51 +73,22 @@ def parse_and_end(parser: argparse.ArgumentParser) -> None:
     raise Understood
 
 
+def torchrun(words: list[str]) -> str:
+    """Its options, and those of the module that it starts."""
+    arguments = get_args_parser().parse_args(words)
+    return python(["-m", arguments.training_script, *arguments.training_script_args])
+
+
 def dvc(words: list[str]) -> str:
     """Subcommands, options and, for `-S`, parameters."""
-    arguments = get_main_parser().parse_args(words)
-    params = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
-    for override in getattr(arguments, "set_param", None) or []:
-        value: Any = params
-        for key in override.partition("=")[0].split("."):
-            if key not in value:
-                return f"params.yaml has no {override}"
-            value = value[key]
-    return ""
-
-
-def git(words: list[str]) -> str:
-    """Subcommands."""
-    command = ["git", "--list-cmds=main"]
-    known = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    return "" if words[0] in known else f"git has no {words[0]}"
-
-
-def gto_(words: list[str]) -> str:
-    """Subcommands and options."""
-    context = gto.cli.app.make_context("gto", list(words))
-    name, command, rest = gto.cli.app.resolve_command(context, words)
-    if command:
-        command.make_context(name, rest)
-    return ""
-
-
-def pip(words: list[str]) -> str:
-    """The files after `-r`."""
-    files = [word for before, word in pairwise(words) if before == "-r"]
-    missing = [name for name in files if not (ROOT / name).exists()]
-    return f"no file {missing}" if missing else ""
-
-
-def torchrun(words: list[str]) -> str:
-    """Its options, and those of DVC after `-m tools.distributed`."""
-    arguments = get_args_parser().parse_args(words)
-    if arguments.training_script != "tools.distributed":
-        return "the pages start only tools.distributed with it"
-    return dvc(arguments.training_script_args or ["repro"])
+    changed = getattr(get_main_parser().parse_args(words), "set_param", None) or []
+    unknown = {text.partition("=")[0] for text in changed} - PARAMS.keys()
+    return f"params.yaml has no {unknown}" if unknown else ""
 
 
 CHECKS: dict[str, Callable[[list[str]], str]] = {
-    "dvc": dvc, "git": git, "gto": gto_, "make": make, "pip": pip, "python": python,
+    "dvc": dvc,
+    "make": make,
+    "python": python,
     "torchrun": torchrun,
-}  # fmt: skip
+}

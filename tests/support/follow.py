@@ -35,7 +35,6 @@ def steps(page: Page, folder: Path) -> Iterator[Step]:
     for fence in page.fences():
         place = f"{page}, line {fence.line}"
         if fence.not_run:
-            print(f"{place}: not run: {fence.not_run}")
             continue
         content = folder / str(fence.line)
         content.write_text(fence.content, encoding="utf-8")
@@ -44,7 +43,7 @@ def steps(page: Page, folder: Path) -> Iterator[Step]:
         elif fence.file:
             yield Step(place, f"cp '{content}' '{fence.file}'", [])
         for command in fence.commands():
-            yield Step(place, command.text, [] if fence.varies else command.output)
+            yield Step(place, command.text, command.output)
 
 
 def follow(page: Page, clone: Path, folder: Path, environment: Mapping[str, str]) -> None:
@@ -54,7 +53,7 @@ def follow(page: Page, clone: Path, folder: Path, environment: Mapping[str, str]
         AssertionError: a command fails, or does not print a line that the page shows.
     """
     todo = list(steps(page, folder))
-    script = "set -o pipefail\n" + "".join(
+    script = "set -o pipefail -o monitor\n" + "".join(  # with jobs, as in a terminal
         f"printf '\\n{MARK} {number}\\n'\n{step.command}\n[ $? = 0 ] || exit 1\n"
         for number, step in enumerate(todo)
     )
