@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 from stages.common import mnist
 from stages.model import weights
 from stages.model.network import Network
-from tests.support.real import DATA, MODEL, PREDICTIONS
+from tests.support.outputs import DATA, MODEL, PREDICTIONS
 from tests.support.runner import ROOT
 
 

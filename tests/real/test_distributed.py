@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from tests.support.project import ENVIRONMENT, copy_tracked_files
-from tests.support.real import DATA
+from tests.support.outputs import DATA
 from tests.support.runner import ROOT
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

@@ -14,7 +14,7 @@ from playwright.sync_api import Page, expect
 
 from stages.common import mnist
 from tests.support import browser, pictures
-from tests.support.real import DATA, MODEL, PREDICTIONS
+from tests.support.outputs import DATA, MODEL, PREDICTIONS
 from tests.support.runner import ROOT
 from tools.page import __main__ as tool
 from tools.page import content

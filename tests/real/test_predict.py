@@ -17,7 +17,7 @@ from stages.common import mnist
 from stages.model import numerics
 from stages.model.network import Network
 from tests.support import pictures
-from tests.support.real import DATA, MODEL
+from tests.support.outputs import DATA, MODEL
 from tools import predict
 from tools.prepare import Grey, prepare
 

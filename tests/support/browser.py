@@ -10,10 +10,8 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from playwright.sync_api import Browser, Page, sync_playwright
-from scipy.interpolate import CubicSpline
 
 from stages.common import mnist
-from tools.prepare import Grey
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = "no Chromium here: apt-get install chromium"
@@ -96,24 +94,20 @@ def draw(page: Page, *digits: int) -> None:
     top = box["y"] + (box["height"] - size) / 2
     for place, digit in enumerate(digits):
         for stroke in STROKES[digit]:
-            path = np.array([box["x"] + place * size, top]) + curve(stroke) * size / 100
-            page.mouse.move(*path[0])
+            start, *others = (
+                (box["x"] + (place + x / 100) * size, top + y / 100 * size) for x, y in stroke
+            )
+            page.mouse.move(*start)
             page.mouse.down()
-            for x, y in path[1:]:
-                page.mouse.move(x, y)
+            for point in others:
+                page.mouse.move(*point)
             page.mouse.up()
+    settle(page)
 
 
-def curve(points: list[Point]) -> npt.NDArray[np.float64]:
-    """Many points (n, 2) on a smooth line through a few, as a hand has no corners."""
-    lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    at = np.concatenate([[0], np.cumsum(lengths)])
-    return CubicSpline(at, points)(np.linspace(0, at[-1], 4 * len(points)))
-
-
-def ink(page: Page) -> int:
-    """How many pixels of the pad have ink."""
-    return int(page.evaluate("readInk().filter((amount) => amount).length"))
+def settle(page: Page) -> None:
+    """Wait until the page has shown what was drawn."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
 
 
 def classify(
@@ -138,22 +132,3 @@ def classify(
             [pixels, network],
         )
     return np.array(parts)
-
-
-def prepare(page: Page, drawing: Grey) -> tuple[npt.NDArray[np.float64], bool]:
-    """What the page's script makes of a drawing (height, width): the image (28, 28), 0 to 1, and
-    whether it looks like more than one digit."""
-    image, several = page.evaluate(
-        """([pixels, width, height]) => {
-          const amounts = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
-          const { image, several } = prepare(amounts, width, height);
-          return [[...image], several];
-        }""",
-        [base64.b64encode(drawing.tobytes()).decode(), *reversed(drawing.shape)],
-    )
-    return np.reshape(image, (mnist.SIZE, mnist.SIZE)), several
-
-
-def settle(page: Page) -> None:
-    """Wait until the page has shown what was drawn."""
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")

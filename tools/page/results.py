@@ -58,7 +58,7 @@ def read() -> dict[str, Any]:
             for group, values in load(WORKSPACE, PARAMS, parse_yaml).items()
         },
         "overall": rate(sum(correct), sum(n)),
-        "per_digit": {digit: rate(correct[digit], n[digit]) for digit in np.flatnonzero(n)},
+        "per_digit": {digit: rate(correct[digit], n[digit]) for digit in range(10) if n[digit]},
         "confusion": confusion(counts),
         "examples": {"columns": SHEET_COLUMNS, "rows": shown.astype(object).to_numpy().tolist()},
         "sheet": data_uri(sheet(images[shown["index"]])),
