@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tests.support.project import ENVIRONMENT, copy_tracked_files
 from tests.support.outputs import DATA
+from tests.support.project import ENVIRONMENT, copy_tracked_files
 from tests.support.runner import ROOT
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]

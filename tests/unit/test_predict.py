@@ -24,8 +24,7 @@ def run(trained: Path, *arguments: str | Path) -> int:
         try:
             predict.main()
         except SystemExit as end:
-            assert isinstance(end.code, int)
-            return end.code
+            return int(end.code or 0)
     return 0
 
 
@@ -51,7 +50,7 @@ def test_a_row_for_each_picture(trained: Path, tmp_path: Path, capsys: Output) -
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split() == ["picture", "digit", "confidence", "runner-up"]
     digits = [str(labels[index]) for index in (2, 0, 2)]
-    assert [row.split()[:2] for row in rows] == [list(row) for row in zip(names, digits)]
+    assert [tuple(row.split()[:2]) for row in rows] == list(zip(names, digits, strict=True))
 
 
 def test_the_two_most_probable_digits_are_ranked() -> None:
@@ -81,7 +80,7 @@ def test_more_than_one_digit_is_said_and_classified_all_the_same(
     trained: Path, tmp_path: Path, capsys: Output
 ) -> None:
     seven().save(tmp_path / "7.png")
-    Image.fromarray(np.hstack([seven(), seven()])).save(tmp_path / "77.png")
+    Image.fromarray(np.hstack(2 * [np.asarray(seven())])).save(tmp_path / "77.png")
     assert run(trained, "--json", tmp_path / "77.png", tmp_path / "7.png") == 0
     captured = capsys.readouterr()
     assert [guess["several"] for guess in json.loads(captured.out)] == [True, False]
