@@ -103,18 +103,13 @@ def test_it_works_without_a_network_and_without_complaints(
         expect(page.locator("#said")).to_have_text(re.compile(r"^[0-9], \d+\.\d\s% sure\nthen "))
         values = page.locator("#bars .value").all_inner_texts()
         assert sum(float(value.rstrip("\u00a0%")) for value in values) == pytest.approx(100, abs=1)
+        expect(page.locator("#several")).to_be_empty()
+        browser.draw(page, 4, 2)
+        expect(page.locator("#several")).to_have_text(re.compile("more than one digit"))
+        expect(page.locator("#digit")).to_have_text(re.compile("[0-9]"))
         assert page.evaluate("document.documentElement.scrollWidth") == width
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(15, 17, 21)") == (scheme == "dark")
-
-
-@needs_chromium
-def test_more_than_one_digit_is_said_and_classified_all_the_same(page: Page) -> None:
-    browser.draw(page, 4, 2)
-    expect(page.locator("#several")).to_have_text(re.compile("more than one digit"))
-    expect(page.locator("#digit")).to_have_text(re.compile("[0-9]"))
-    browser.draw(page, 4)
-    expect(page.locator("#several")).to_be_empty()
 
 
 @needs_chromium
@@ -155,21 +150,17 @@ def blobs(random: np.random.Generator, n: int) -> Grey:
 
 @needs_chromium
 def test_undo_takes_a_stroke_and_clear_takes_all(page: Page) -> None:
+    ink = "readInk().filter((amount) => amount).length"  # pixels
     browser.draw(page, 4)  # two strokes
-    both, (first, _) = ink(page), page.evaluate("strokes")
+    both, (first, _) = page.evaluate(ink), page.evaluate("strokes")
     page.locator("#undo").click()
     browser.settle(page)
-    assert 0 < ink(page) < both
+    assert 0 < page.evaluate(ink) < both
     assert page.evaluate("strokes") == [first]
     page.locator("#clear").click()
     expect(page.locator("#digit")).to_have_text("?")
-    assert ink(page) == 0
+    assert page.evaluate(ink) == 0
     expect(page.locator("#undo")).to_be_disabled()
-
-
-def ink(page: Page) -> int:
-    """How many pixels of the pad have ink."""
-    return int(page.evaluate("readInk().filter((amount) => amount).length"))
 
 
 @needs_chromium
