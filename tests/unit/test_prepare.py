@@ -63,6 +63,7 @@ def test_any_other_picture_of_28_pixels_is_prepared() -> None:
     [
         seven(ground=90, ink=140),
         seven("RGB", (0, 150, 0), (255, 20, 0)),  # equally bright
+        seven("RGB", (255, 255, 255), (255, 255, 0)),  # only blue differs
         seven("RGBA", (0, 0, 0, 0), (0, 0, 0, 128)),  # black on nothing
         seven("RGBA", (0, 0, 0, 0), (255, 255, 255, 255)),  # white on nothing
         seven("RGB", (255, 255, 255), (20, 30, 90)).quantize(4),
@@ -87,9 +88,13 @@ def test_place_and_size_make_little_difference() -> None:
 def test_the_shape_is_kept_and_the_longer_side_is_20_pixels(
     width: int, height: int, expected: tuple[int, int]
 ) -> None:
-    seen = prepare(boxes((10, 20, 10 + width, 20 + height))).image
-    assert size(seen) == expected
-    assert seen.max() == 255
+    assert size(prepare(boxes((10, 20, 10 + width, 20 + height))).image) == expected
+
+
+def test_a_thin_line_is_as_dark_as_in_mnist() -> None:
+    picture = Image.new("L", (600, 600), 255)
+    ImageDraw.Draw(picture).line([(100, 100), (500, 100), (300, 500)], fill=0, width=3)
+    assert prepare(picture).image.max() == 255
 
 
 def test_the_centre_of_mass_is_in_the_middle_or_as_near_as_the_digit_fits() -> None:
