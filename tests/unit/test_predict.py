@@ -43,6 +43,13 @@ def seven() -> Image.Image:
     return picture
 
 
+def turned() -> Image.Exif:
+    """EXIF data that say: turn the picture a quarter clockwise."""
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the orientation
+    return exif
+
+
 def test_a_row_for_each_picture(trained: Path, tmp_path: Path, capsys: Output) -> None:
     labels = write_digits(tmp_path, 3)
     names = [str(tmp_path / name) for name in ("2.png", "0.png", "2.png")]
@@ -94,8 +101,10 @@ def test_bad_input_gives_a_line_each_and_the_others_go_on(
     (label,) = write_digits(tmp_path, 1)
     Image.new("L", (50, 50), 255).save(tmp_path / "empty.png")
     (tmp_path / "text.png").write_text("hello")
-    (tmp_path / "half.png").write_bytes((tmp_path / "0.png").read_bytes()[:400])
-    names = ["empty.png", "missing.png", "text.png", "half.png", "0.png"]
+    broken = tmp_path / "broken.webp"
+    seven().save(broken, exif=turned())
+    broken.write_bytes(broken.read_bytes().replace(b"MM\0*", b"MM\0!"))  # where EXIF data start
+    names = ["empty.png", "missing.png", "text.png", "broken.webp", "0.png"]
     assert run(trained, "--json", "\x1b[31m\n.png", *(tmp_path / name for name in names)) == 1
     captured = capsys.readouterr()
     assert [guess["digit"] for guess in json.loads(captured.out)] == [label]
@@ -108,9 +117,7 @@ def test_bad_input_gives_a_line_each_and_the_others_go_on(
 
 @pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
 def test_a_picture_is_turned_as_its_exif_data_say(form: str, tmp_path: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # orientation: turn it a quarter clockwise
-    seven().save(tmp_path / "picture", form, exif=exif)
+    seven().save(tmp_path / "picture", form, exif=turned())
     seen = np.asarray(predict.read(str(tmp_path / "picture")).convert("L"), int)
     expected = np.asarray(seven().rotate(-90, expand=True), int)
     assert np.abs(seen - expected).mean() < 4
@@ -129,9 +136,7 @@ def test_too_many_pixels_are_refused(
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
 def test_damage_is_found_wherever_it_is(form: str, tmp_path: Path) -> None:
     path = tmp_path / "picture"
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    seven().save(path, form, exif=exif)
+    seven().save(path, form, exif=turned())
     whole = path.read_bytes()
     random = np.random.default_rng(8)
     refused = 0
