@@ -216,7 +216,8 @@ def test_the_policy_refuses_connections_and_other_scripts(chromium: Browser, wri
                   const add = (name, values) =>
                     document.body.append(Object.assign(document.createElement(name), values));
                   ATTEMPT;
-                  return (await refusal).effectiveDirective;
+                  const late = new Promise((done) => setTimeout(done, 5000, {}));
+                  return (await Promise.race([refusal, late])).effectiveDirective;
                 }""".replace("ATTEMPT", attempt)
             )
             assert refused == directive
