@@ -12,7 +12,7 @@ import numpy.typing as npt
 from torch import nn
 
 from stages.common.errors import UserError
-from stages.model.network import Dropout, Network
+from stages.model.network import Network
 
 
 class Operator(NamedTuple):
@@ -34,7 +34,7 @@ def operators(network: Network) -> list[Operator]:
     layers = [
         translate(name, layer)
         for name, layer in network.named_children()
-        if not isinstance(layer, Dropout)  # it is off outside of training
+        if not isinstance(layer, nn.Dropout)  # it does nothing outside of training
     ]
     return normalisation + layers
 
@@ -50,28 +50,26 @@ def constants(network: Network) -> dict[str, npt.NDArray[np.float32]]:
 
 def translate(name: str, layer: nn.Module) -> Operator:
     """The operator of one layer."""
-    attributes: dict[str, Any]
+    tensors = [f"{name}.{tensor}" for tensor, _ in layer.named_parameters()]
     match layer:
         case nn.Conv2d(groups=1, dilation=(1, 1), padding_mode="zeros", padding=(top, left)):
-            kind, attributes = "Conv", {"strides": list(layer.stride), "pads": 2 * [top, left]}
+            attributes = {"strides": list(layer.stride), "pads": 2 * [top, left]}
+            return Operator("Conv", tensors, attributes)
         case nn.MaxPool2d(padding=0, dilation=1, ceil_mode=False):
-            kind = "MaxPool"
             attributes = {"kernel_shape": pair(layer.kernel_size), "strides": pair(layer.stride)}
+            return Operator("MaxPool", tensors, attributes)
         case nn.ReLU():
-            kind, attributes = "Relu", {}
+            return Operator("Relu", tensors, {})
         case nn.Flatten(start_dim=1, end_dim=-1):
-            kind, attributes = "Flatten", {"axis": 1}
+            return Operator("Flatten", tensors, {"axis": 1})
         case nn.Linear():
-            kind, attributes = "Gemm", {"transB": 1}
+            return Operator("Gemm", tensors, {"transB": 1})
         case nn.LogSoftmax(dim=1):
-            kind, attributes = "LogSoftmax", {"axis": 1}
-        case _:
-            raise UserError(
-                f"stages/model/network.py: {name}: {layer} has no ONNX operator; add one to"
-                " `translate` in tools/operators.py and, if it is new, to tools/page/network.js"
-            )
-    weights = [f"{name}.{tensor}" for tensor, _ in layer.named_parameters()]
-    return Operator(kind, weights, attributes)
+            return Operator("LogSoftmax", tensors, {"axis": 1})
+    raise UserError(
+        f"stages/model/network.py: {name}: {layer} has no ONNX operator; add one to"
+        " `translate` in tools/operators.py and, if it is new, to tools/page/network.js"
+    )
 
 
 def pair(size: int | tuple[int, ...]) -> list[int]:

@@ -29,12 +29,11 @@ from stages.model import numerics, weights
 from stages.model.network import Network
 from tools.dvc_files import MODEL, read_pipeline
 from tools.git import WORKSPACE, resolve
-from tools.prepare import MAX_SIDE, Grey, prepare
+from tools.prepare import MAX_SIDE, Grey, Prepared, prepare
 from tools.terminal import columns, printable
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}  # of the files that are taken from a folder
-MAX_BYTES = 100_000_000  # of a file; Pillow limits the pixels
 STDIN = "-"
 BATCH = 1000  # images
 
@@ -56,34 +55,33 @@ def main() -> None:
     numerics.pin()
     network = load_network(args.model, args.rev)
 
-    pictures, skipped = list_pictures(args.pictures)
-    for folder, n in skipped.items():
-        complain(folder, f"{n:,} file{'s' * (n > 1)} skipped, not PNG, JPEG or WebP")
-    names, images, several, failed = [], [], [], False
+    pictures = list_pictures(args.pictures)
+    names: list[str] = []
+    prepared: list[Prepared] = []
     for name in pictures:
         try:
-            image, crowded = prepare(decode(read(name)))
+            picture = prepare(read(name))
         except UserError as error:
             complain(name, str(error))
-            failed = True
             continue
-        if crowded:
+        if picture.several:
             complain(name, "looks like more than one digit; crop it to one")
         names.append(name)
-        images.append(image)
-        several.append(crowded)
+        prepared.append(picture)
 
     guesses: list[Guess] = []
-    if images:
+    if prepared:
+        images, several = zip(*prepared, strict=True)
         with numerics.pool(args.workers) as pool:
-            guesses = rank(names, several, classify(network, np.stack(images), BATCH, pool))
-    if args.show:
-        save_pictures(args.show, images, guesses)
+            outputs = classify(network, np.stack(images), BATCH, pool)
+        guesses = list(map(rank, names, outputs, several))
+        if args.show:
+            save_pictures(args.show, images, guesses)
     if args.json:
-        print(as_json(guesses))
+        print(json.dumps([guess._asdict() for guess in guesses], indent=2))
     elif guesses:
         print(as_table(guesses))
-    if failed:
+    if len(names) < len(pictures):
         sys.exit(1)
 
 
@@ -127,14 +125,14 @@ def load_network(path: Path | None, rev: str | None) -> Network:
         return weights.load(copy)
 
 
-def list_pictures(names: Sequence[str]) -> tuple[list[str], dict[str, int]]:
+def list_pictures(names: Sequence[str]) -> list[str]:
     """The names, with each folder replaced by the pictures in it and in its folders, in order.
-    And for each folder that holds other files, how many; hidden files do not count.
+    Says how many other files a folder holds; hidden files do not count.
 
     Raises:
         UserError: a folder holds no picture.
     """
-    pictures, skipped = [], {}
+    pictures: list[str] = []
     for name in names:
         if not Path(name).is_dir():
             pictures.append(name)
@@ -144,62 +142,42 @@ def list_pictures(names: Sequence[str]) -> tuple[list[str], dict[str, int]]:
         if not found:
             raise UserError(f"{name}: holds no picture ({', '.join(sorted(SUFFIXES))})")
         pictures += map(str, found)
-        visible = [path for path in inside if not path.name.startswith(".")]
-        if others := set(visible) - set(found):
-            skipped[name] = len(others)
-    return pictures, skipped
+        others = {path for path in inside if not path.name.startswith(".")} - {*found}
+        if n := len(others):
+            complain(name, f"{n:,} file{'s' * (n > 1)} skipped, not PNG, JPEG or WebP")
+    return pictures
 
 
-def read(name: str) -> bytes:
-    """The content of a file, or of standard input.
-
-    Raises:
-        UserError: it cannot be read, or is too large.
-    """
-    try:
-        if name == STDIN:
-            content = sys.stdin.buffer.read(MAX_BYTES + 1)
-        else:
-            with Path(name).open("rb") as file:
-                content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise UserError(f"{error.strerror}") from None
-    if len(content) > MAX_BYTES:
-        raise UserError(f"larger than {MAX_BYTES // 10**6} MB")
-    return content
-
-
-def decode(content: bytes) -> Image.Image:
-    """The picture in a file, turned as its EXIF data say. A large JPEG is read at a half, a quarter
-    or an eighth of its size, which is quicker.
+def read(name: str) -> Image.Image:
+    """The picture in a file or on standard input, turned as its EXIF data say. A large JPEG is read
+    at a half, a quarter or an eighth of its size, which is quicker.
 
     Raises:
-        UserError: it is not a picture, is damaged, or has too many pixels.
+        UserError: it cannot be read, is not a picture, is damaged, or has too many pixels.
     """
+    source = io.BytesIO(sys.stdin.buffer.read()) if name == STDIN else name
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # damage that does not matter
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            picture = Image.open(io.BytesIO(content), formats=FORMATS)
-            picture.draft(None, (2 * MAX_SIDE, 2 * MAX_SIDE))
-            return ImageOps.exif_transpose(picture)
+            with Image.open(source, formats=FORMATS) as picture:
+                picture.draft(None, (2 * MAX_SIDE, 2 * MAX_SIDE))
+                return ImageOps.exif_transpose(picture)
     except UnidentifiedImageError:
         raise UserError("not a PNG, JPEG or WebP picture") from None
     except (Image.DecompressionBombWarning, Image.DecompressionBombError):
         raise UserError(f"more than {Image.MAX_IMAGE_PIXELS:,} pixels") from None
     except (OSError, SyntaxError, ValueError, struct.error) as error:  # what Pillow raises
-        raise UserError(f"damaged: {error}") from None
+        reason = getattr(error, "strerror", None)  # the system's, such as a missing file
+        raise UserError(reason or f"damaged: {error}") from None
 
 
-def rank(names: Sequence[str], several: Sequence[bool], outputs: LogProbabilities) -> list[Guess]:
-    """The two most probable digits of each picture, from the network's outputs (n, 10)."""
-    order = np.argsort(-outputs, axis=1, kind="stable")[:, :2]  # (n, 2)
-    confidence = np.exp(np.take_along_axis(outputs, order, axis=1).astype(np.float64)).round(6)
-    fields = (names, *order.T.tolist(), *confidence.T.tolist(), several)
-    return [
-        Guess(name, digit, sure, runner_up, less_sure, crowded)
-        for name, digit, runner_up, sure, less_sure, crowded in zip(*fields, strict=True)
-    ]
+def rank(picture: str, outputs: LogProbabilities, several: bool) -> Guess:
+    """The two most probable digits of a picture, from the network's outputs (10,)."""
+    order = np.argsort(-outputs, kind="stable")[:2]
+    confidence = np.exp(outputs[order].astype(np.float64)).round(6)
+    (digit, runner_up), (sure, less_sure) = order.tolist(), confidence.tolist()
+    return Guess(picture, digit, sure, runner_up, less_sure, several)
 
 
 def as_table(guesses: Sequence[Guess]) -> str:
@@ -210,11 +188,6 @@ def as_table(guesses: Sequence[Guess]) -> str:
         for name, digit, sure, second, less_sure, _ in guesses
     ]
     return columns(rows, "<>><")
-
-
-def as_json(guesses: Sequence[Guess]) -> str:
-    """A list with an object for each picture, for programs."""
-    return json.dumps([guess._asdict() for guess in guesses], indent=2)
 
 
 def complain(name: str, problem: str) -> None:

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.support.real import MODEL
+from tests.support.outputs import MODEL
 from tests.support.runner import ROOT
 
 

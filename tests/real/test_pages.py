@@ -13,9 +13,9 @@ import pytest
 
 from tests.support import posix
 from tests.support.follow import follow
+from tests.support.outputs import DATA, MODEL
 from tests.support.pages import PAGES, README, Page
 from tests.support.project import ENVIRONMENT, Project, copy_tracked_files
-from tests.support.real import DATA, MODEL
 from tests.support.runner import ROOT
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, posix.only]

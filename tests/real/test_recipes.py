@@ -9,8 +9,8 @@ import psutil
 import pytest
 
 from tests.support import posix
+from tests.support.outputs import DATA
 from tests.support.project import ENVIRONMENT, copy_tracked_files, make_command
-from tests.support.real import DATA
 from tools.processes import kill
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, posix.only]

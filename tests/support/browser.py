@@ -10,38 +10,27 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 from playwright.sync_api import Browser, Page, sync_playwright
-from scipy.interpolate import CubicSpline
 
 from stages.common import mnist
-from tools.prepare import Grey
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 MISSING = "no Chromium here: apt-get install chromium"
 
 Scheme = Literal["light", "dark"]
-Point = tuple[float, float]  # percent of the pad, from its left and top
 
-# How a person writes each digit: strokes, each from point to point.
-STROKES: dict[int, list[list[Point]]] = {
-    0: [[(52, 17), (38, 23), (30, 40), (30, 60), (38, 77), (51, 83), (64, 76), (71, 58), (70, 38),
-         (63, 22), (51, 17)]],
-    1: [[(54, 15), (53, 32), (51, 50), (49, 68), (48, 86)]],
-    2: [[(30, 32), (36, 20), (50, 15), (63, 21), (67, 34), (60, 49), (47, 63), (32, 81), (50, 80),
-         (72, 79)]],
-    3: [[(32, 23), (45, 15), (60, 18), (66, 30), (59, 42), (46, 47), (61, 52), (69, 65), (62, 79),
-         (47, 85), (31, 79)]],
-    4: [[(40, 15), (36, 30), (31, 46), (30, 53), (48, 53), (70, 50)],
-        [(64, 18), (62, 40), (59, 62), (57, 86)]],
-    5: [[(38, 18), (36, 32), (34, 46), (48, 42), (63, 48), (69, 62), (63, 77), (48, 84), (32, 79)],
-        [(38, 18), (53, 18), (69, 16)]],
-    6: [[(60, 15), (47, 26), (37, 42), (32, 60), (36, 77), (49, 85), (63, 79), (67, 65), (58, 55),
-         (45, 57), (35, 66)]],
-    7: [[(29, 20), (48, 19), (70, 18), (62, 36), (53, 53), (46, 70), (42, 86)]],
-    8: [[(64, 24), (52, 16), (39, 21), (37, 33), (48, 45), (62, 57), (67, 71), (58, 83), (43, 83),
-         (34, 72), (39, 58), (53, 46), (64, 34), (64, 24)]],
-    9: [[(65, 31), (55, 18), (41, 20), (34, 33), (39, 46), (52, 49), (63, 40), (65, 31), (64, 50),
-         (61, 68), (57, 86)]],
-}  # fmt: skip
+# How a person writes each digit: strokes of points x,y in percent of the pad, / between them.
+STROKES = {
+    0: "52,17 38,23 30,40 30,60 38,77 51,83 64,76 71,58 70,38 63,22 51,17",
+    1: "54,15 53,32 51,50 49,68 48,86",
+    2: "30,32 36,20 50,15 63,21 67,34 60,49 47,63 32,81 50,80 72,79",
+    3: "32,23 45,15 60,18 66,30 59,42 46,47 61,52 69,65 62,79 47,85 31,79",
+    4: "40,15 36,30 31,46 30,53 48,53 70,50 / 64,18 62,40 59,62 57,86",
+    5: "38,18 36,32 34,46 48,42 63,48 69,62 63,77 48,84 32,79 / 38,18 53,18 69,16",
+    6: "60,15 47,26 37,42 32,60 36,77 49,85 63,79 67,65 58,55 45,57 35,66",
+    7: "29,20 48,19 70,18 62,36 53,53 46,70 42,86",
+    8: "64,24 52,16 39,21 37,33 48,45 62,57 67,71 58,83 43,83 34,72 39,58 53,46 64,34 64,24",
+    9: "65,31 55,18 41,20 34,33 39,46 52,49 63,40 65,31 64,50 61,68 57,86",
+}
 
 
 @contextmanager
@@ -95,25 +84,20 @@ def draw(page: Page, *digits: int) -> None:
     size = box["width"] / len(digits)
     top = box["y"] + (box["height"] - size) / 2
     for place, digit in enumerate(digits):
-        for stroke in STROKES[digit]:
-            path = np.array([box["x"] + place * size, top]) + curve(stroke) * size / 100
-            page.mouse.move(*path[0])
+        for stroke in STROKES[digit].split(" / "):
+            points = [[int(number) / 100 for number in xy.split(",")] for xy in stroke.split()]
+            start, *others = ((box["x"] + (place + x) * size, top + y * size) for x, y in points)
+            page.mouse.move(*start)
             page.mouse.down()
-            for x, y in path[1:]:
-                page.mouse.move(x, y)
+            for point in others:
+                page.mouse.move(*point)
             page.mouse.up()
+    settle(page)
 
 
-def curve(points: list[Point]) -> npt.NDArray[np.float64]:
-    """Many points (n, 2) on a smooth line through a few, as a hand has no corners."""
-    lengths = np.linalg.norm(np.diff(points, axis=0), axis=1)
-    at = np.concatenate([[0], np.cumsum(lengths)])
-    return CubicSpline(at, points)(np.linspace(0, at[-1], 4 * len(points)))
-
-
-def ink(page: Page) -> int:
-    """How many pixels of the pad have ink."""
-    return int(page.evaluate("readInk().filter((amount) => amount).length"))
+def settle(page: Page) -> None:
+    """Wait until the page has shown what was drawn."""
+    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")
 
 
 def classify(
@@ -138,22 +122,3 @@ def classify(
             [pixels, network],
         )
     return np.array(parts)
-
-
-def prepare(page: Page, drawing: Grey) -> tuple[npt.NDArray[np.float64], bool]:
-    """What the page's script makes of a drawing (height, width): the image (28, 28), 0 to 1, and
-    whether it looks like more than one digit."""
-    image, several = page.evaluate(
-        """([pixels, width, height]) => {
-          const amounts = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
-          const { image, several } = prepare(amounts, width, height);
-          return [[...image], several];
-        }""",
-        [base64.b64encode(drawing.tobytes()).decode(), *reversed(drawing.shape)],
-    )
-    return np.reshape(image, (mnist.SIZE, mnist.SIZE)), several
-
-
-def settle(page: Page) -> None:
-    """Wait until the page has shown what was drawn."""
-    page.evaluate("() => new Promise((done) => requestAnimationFrame(() => setTimeout(done)))")

@@ -9,20 +9,11 @@ from tests.support.runner import ROOT
 from tools import operators
 
 
-def test_the_network_is_a_row_of_operators(config: NetworkConfig) -> None:
-    listed = operators.operators(Network(config))
-    assert [operator.kind for operator in listed] == [
-        "Sub", "Div", "Conv", "MaxPool", "Relu", "Conv", "MaxPool", "Relu", "Flatten", "Gemm",
-        "Relu", "Gemm", "LogSoftmax",
-    ]  # fmt: skip
-    assert listed[2].constants == ["conv1.weight", "conv1.bias"]
-    assert listed[3].attributes == {"kernel_shape": [2, 2], "strides": [2, 2]}
-
-
-def test_every_constant_is_there(config: NetworkConfig) -> None:
-    network = Network(config).requires_grad_(False)
-    named = {name for operator in operators.operators(network) for name in operator.constants}
-    assert named == operators.constants(network).keys()
+def test_dropout_is_left_out(config: NetworkConfig) -> None:
+    network = Network(config)
+    before = operators.operators(network)
+    network.add_module("dropout", nn.Dropout(0.5))
+    assert operators.operators(network) == before
 
 
 @pytest.mark.parametrize(
@@ -39,17 +30,14 @@ def test_every_constant_is_there(config: NetworkConfig) -> None:
     ],
 )
 def test_a_layer_without_translation_is_named(layer: nn.Module) -> None:
-    with pytest.raises(UserError) as error:
+    with pytest.raises(UserError, match=r"extra: .* tools/operators\.py"):
         operators.translate("extra", layer)
-    assert str(error.value).startswith(f"stages/model/network.py: extra: {layer} has no ONNX")
-    assert "tools/operators.py" in str(error.value)
 
 
 def test_the_page_knows_every_operator() -> None:
     """A kind that only one of the two knows would be seen only when a network has such a layer."""
     script = (ROOT / "tools/page/network.js").read_text(encoding="utf-8")
-    table = script[script.index("const OPERATORS = {") :]
-    known = set(re.findall(r"^  (\w+):", table[: table.index("};")], re.MULTILINE))
+    table = script.partition("const OPERATORS = {")[2].partition("};")[0]
+    known = re.findall(r"^  (\w+):", table, re.MULTILINE)
     source = (ROOT / "tools/operators.py").read_text(encoding="utf-8")
-    written = set(re.findall(r'(?:Operator\(|kind, attributes = |kind = )"(\w+)"', source))
-    assert known == written
+    assert set(known) == set(re.findall(r'Operator\("(\w+)"', source))

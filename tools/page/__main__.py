@@ -11,68 +11,39 @@ import hashlib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from stages.common import files, mnist, tables
+from stages.common import files
 from stages.common.errors import run
-from stages.common.tables import Prediction
-from stages.model import weights
-from tools.dvc_files import DATA, MODEL, PICTURES, PREDICTIONS, locate
-from tools.git import PARAMS, WORKSPACE, load
-from tools.page import content, provenance
-from tools.yaml_files import parse_yaml
+from tools.page import commit, results
 
 SOURCES = Path(__file__).parent
 SCRIPTS = ["network.js", "prepare.js", "pad.js", "confusion.js"]
 
 
 def main() -> None:
-    """Read the run, write the page."""
+    """Read the run and the commit, write the page."""
     args = parse_arguments()
     scripts = [read_source(name) for name in SCRIPTS]
     style = read_source("style.css")
-    page = template().render(
+    templates = Environment(
+        loader=FileSystemLoader(SOURCES),
+        autoescape=True,  # whatever goes into a template, but for what `read_source` read
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = templates.get_template("page.html").render(
         policy=policy(scripts, style),
         style=style,
         scripts=scripts,
-        **read_run(),
-        revision=provenance.read(),
+        **results.read(),
+        commit=commit.read(),
     )
     files.write(args.page, page.encode())
     print(f"{args.page}: {len(page.encode()) / 1000:,.0f} kB, open it in a browser")
-
-
-def read_run() -> dict[str, Any]:
-    """What page.html says of the run in the workspace.
-
-    Raises:
-        UserError: a file is missing or damaged.
-    """
-    model, table = locate(MODEL), locate(PREDICTIONS)
-    network = weights.load(model)
-    predictions = tables.read(table, Prediction)
-    images, _ = mnist.load(locate(DATA), "test")
-    content.check(predictions, images, table)
-    overall, per_digit = content.rates(predictions)
-    shown = content.examples(predictions)
-    return {
-        "params": content.params_texts(load(WORKSPACE, PARAMS, parse_yaml)),
-        "overall": overall,
-        "per_digit": per_digit,
-        "confusion": content.confusion(predictions),
-        "examples": {
-            "columns": content.SHEET_COLUMNS,
-            "rows": [list(row) for row in shown.itertuples(index=False)],
-        },
-        "sheet": content.data_uri(content.sheet(images[shown["index"]])),
-        "pictures": content.pictures(locate(PICTURES)),
-        "network": content.embed_network(network),
-        "parameters": sum(tensor.numel() for tensor in network.state_dict().values()),
-        "digest": files.sha256(model.read_bytes()),
-    }
 
 
 def parse_arguments() -> Namespace:
@@ -87,17 +58,6 @@ def parse_arguments() -> Namespace:
 def read_source(name: str) -> Markup:
     """A file of ours that goes into the page unescaped."""
     return Markup((SOURCES / name).read_text(encoding="utf-8"))  # noqa: S704 - not a user's text
-
-
-def template() -> Template:
-    """page.html. Whatever goes into it is escaped, but for what `read_source` read."""
-    return Environment(
-        loader=FileSystemLoader(SOURCES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    ).get_template("page.html")
 
 
 def policy(scripts: Iterable[str], style: str) -> str:

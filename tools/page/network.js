@@ -4,7 +4,7 @@
 // tools/operators.py lists. A value is { shape, values }: maps [channels, height, width] or a row
 // [n], and all its numbers in one flat array, in PyTorch's order.
 
-/** The tensors by name, of what tools/page/content.py embedded. */
+/** The tensors by name, of what tools/page/results.py embedded. */
 function readTensors({ shapes, numbers }) {
   const bytes = Uint8Array.from(atob(numbers), (character) => character.charCodeAt(0));
   const floats = new Float32Array(bytes.buffer);

@@ -1,4 +1,4 @@
-"""What the page says: from arrays and tables to numbers, texts and small pictures."""
+"""What the page says of the run: numbers, texts, small pictures and the network."""
 
 import base64
 import io
@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from stages.common import mnist, tables
+from stages.common import files, mnist, tables
 from stages.common.errors import UserError
-from stages.common.intervals import Rate, rate
+from stages.common.intervals import rate
 from stages.common.tables import Prediction
+from stages.model import weights
 from stages.model.network import Network
+from tools.dvc_files import DATA, MODEL, PICTURES, PREDICTIONS, locate
+from tools.git import PARAMS, WORKSPACE, load
 from tools.operators import constants, operators
+from tools.yaml_files import parse_yaml
 
 EXAMPLES = 12  # images at most behind a cell of the confusion matrix, to bound the page's size
 SHEET_COLUMNS = 24  # images in a row of the sheet
@@ -25,48 +30,51 @@ HEAT_LEVELS = 5  # shades of the confusion matrix
 class Cell(NamedTuple):
     """The test images of one digit that were taken for one digit."""
 
-    label: int
-    predicted: int
     images: int
     heat: int  # 0 to HEAT_LEVELS; 0 where there is no mistake
 
 
-def check(predictions: pd.DataFrame, images: mnist.Images, path: Path) -> None:
-    """The predictions must be those of the images.
+def read() -> dict[str, Any]:
+    """What page.html names, of the run in the workspace.
 
     Raises:
-        UserError: they are not as many.
+        UserError: a file is missing or damaged, or the predictions are of other images.
     """
+    model, table = locate(MODEL), locate(PREDICTIONS)
+    network = weights.load(model)
+    predictions = tables.read(table, Prediction)
+    images, _ = mnist.load(locate(DATA), "test")
     if len(predictions) != len(images):
         raise UserError(
-            f"{path}: {len(predictions):,} rows for {len(images):,} test images;"
+            f"{table}: {len(predictions):,} rows for {len(images):,} test images;"
             " make it again with `dvc repro`"
         )
-
-
-def rates(predictions: pd.DataFrame) -> tuple[Rate, dict[int, Rate]]:
-    """The accuracy on all test images, and that on the images of each digit."""
-    correct = predictions["label"] == predictions["predicted"]
-    per_digit = {
-        int(digit): rate(int(group.sum()), len(group))
-        for digit, group in correct.groupby(predictions["label"])
+    counts = tables.count_confusions(predictions)
+    correct, n = counts.diagonal().tolist(), counts.sum(axis=1).tolist()
+    shown = examples(predictions)
+    return {
+        "params": {
+            group: {key: text(value) for key, value in values.items()}
+            for group, values in load(WORKSPACE, PARAMS, parse_yaml).items()
+        },
+        "overall": rate(sum(correct), sum(n)),
+        "per_digit": {digit: rate(correct[digit], n[digit]) for digit in range(10) if n[digit]},
+        "confusion": confusion(counts),
+        "examples": {"columns": SHEET_COLUMNS, "rows": shown.astype(object).to_numpy().tolist()},
+        "sheet": data_uri(sheet(images[shown["index"]])),
+        "pictures": pictures(locate(PICTURES)),
+        "network": embed_network(network),
+        "parameters": sum(tensor.numel() for tensor in network.state_dict().values()),
+        "digest": files.sha256(model.read_bytes()),
     }
-    return rate(int(correct.sum()), len(correct)), per_digit
 
 
-def confusion(predictions: pd.DataFrame) -> list[list[Cell]]:
+def confusion(counts: npt.NDArray[np.int64]) -> list[list[Cell]]:
     """A row for each label, a cell for each prediction. Heat grows with the square root of the
     count, so that a single mistake is seen beside the most frequent one."""
-    counts = tables.count_confusions(predictions)
-    wrong = np.where(np.eye(mnist.CLASSES, dtype=bool), 0, counts)
+    wrong = counts - np.diag(counts.diagonal())
     heat = np.ceil(HEAT_LEVELS * np.sqrt(wrong / max(1, wrong.max()))).astype(int)
-    return [
-        [
-            Cell(label, predicted, int(counts[label, predicted]), int(heat[label, predicted]))
-            for predicted in range(mnist.CLASSES)
-        ]
-        for label in range(mnist.CLASSES)
-    ]
+    return [list(map(Cell, *rows)) for rows in zip(counts.tolist(), heat.tolist(), strict=True)]
 
 
 def examples(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -82,8 +90,8 @@ def examples(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def sheet(images: mnist.Images) -> bytes:
     """Images (n, 28, 28) side by side in one PNG, SHEET_COLUMNS in a row, dark on white."""
-    picture = Image.fromarray(255 - mnist.mosaic(images, SHEET_COLUMNS))
     content = io.BytesIO()
+    picture = Image.fromarray(255 - mnist.mosaic(images, SHEET_COLUMNS))
     picture.save(content, "PNG", optimize=True)
     return content.getvalue()
 
@@ -100,11 +108,6 @@ def embed_network(network: Network) -> dict[str, Any]:
     }
 
 
-def data_uri(png: bytes) -> str:
-    """A picture as an address that holds it."""
-    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
-
-
 def pictures(folder: Path) -> dict[str, str]:
     """The PNG files in a folder, by name: what each shows, and its data URI.
 
@@ -117,12 +120,9 @@ def pictures(folder: Path) -> dict[str, str]:
     return {path.stem.replace("_", " ").capitalize(): data_uri(path.read_bytes()) for path in paths}
 
 
-def params_texts(groups: Mapping[str, Any]) -> dict[str, dict[str, str]]:
-    """The groups of params.yaml: in each, keys to texts."""
-    return {
-        str(group): {str(key): text(value) for key, value in values.items()}
-        for group, values in groups.items()
-    }
+def data_uri(png: bytes) -> str:
+    """A picture as an address that holds it."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode()}"
 
 
 def text(value: Any) -> str:  # noqa: ANN401 - whatever YAML can hold

@@ -11,28 +11,29 @@ from tools.processes import run_python
 LAST_COMMIT = ["log", "--no-show-signature", "--max-count=1"]
 
 
-class Provenance(NamedTuple):
+class Commit(NamedTuple):
     """The commit that is checked out. Nothing here depends on the branch, the clone or the day,
     so that the same commit gives the same page."""
 
-    commit: str  # 40 hexadecimal digits
+    digest: str  # 40 hexadecimal digits
     subject: str  # the first line of its message
-    locked: str  # when dvc.lock last changed, in UTC; committed, since DVC keeps no time itself
+    lock_date: str  # when dvc.lock last changed; committed, since DVC keeps no time itself
     changed: bool  # the workspace differs from the commit
 
 
-def read() -> Provenance:
+def read() -> Commit:
     """That of the repository in the working directory.
 
     Raises:
         UserError: git or DVC cannot tell.
     """
-    commit = git_text("rev-parse", "--verify", "HEAD")
-    return Provenance(commit, git_text(*LAST_COMMIT, "--format=%s"), locked(), is_changed())
+    digest = git_text("rev-parse", "--verify", "HEAD")
+    return Commit(digest, git_text(*LAST_COMMIT, "--format=%s"), lock_date(), is_changed())
 
 
-def locked() -> str:
-    """When the last commit that changed dvc.lock was made. A shallow clone does not hold that."""
+def lock_date() -> str:
+    """When, in UTC, the last commit that changed dvc.lock was made. A shallow clone does not hold
+    that."""
     seconds = git_text(*LAST_COMMIT, "--format=%ct", "--", LOCK)
     if not seconds:
         return "not committed"

@@ -1,4 +1,4 @@
-"""Where `dvc repro` puts the real data, weights and predictions."""
+"""Where the outputs of the real run are in this clone: data, weights and predictions."""
 
 from tests.support.runner import ROOT
 from tools import dvc_files
