@@ -1,44 +1,48 @@
-"""`make` on tiny data: the recipes as experiments, and running all again."""
-
-from pathlib import Path
+"""`make` on tiny data: a recipe as an experiment, running all again, a mistake, the help."""
 
 import pytest
-from ruamel.yaml import YAML
 
-from benchmarks import recipes
 from tests.support import posix
-from tests.support.project import Project, make_command
+from tests.support.project import Project, make_command, stages_in
 from tests.support.runner import digests
+from tools.yaml_files import flatten, parse_yaml
 
 pytestmark = posix.only  # make and its shell
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("recipe", ["sprint", "tuned"])
-def test_a_recipe_is_an_experiment_with_the_overrides_that_the_benchmarks_read(
-    recipe: str, project: Project, tmp_path: Path
-) -> None:
-    project.make(recipe)
-    (reference,) = project(
-        "git", "for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{recipe}"
-    ).splitlines()
-    expected = tmp_path / "expected.yaml"
-    recipes.apply(recipes.read()[recipe], project.folder / "params.yaml", expected)
-    yaml = YAML(typ="safe")
-    assert yaml.load(project("git", "show", f"{reference}:params.yaml")) == yaml.load(expected)
+def results(project: Project) -> dict[str, str]:
+    """The digests of all that the stages have written."""
+    parts = ("data/", "models/", "metrics/", "dvc.lock")
+    return {
+        name: digest for name, digest in digests(project.folder).items() if name.startswith(parts)
+    }
+
+
+def test_a_recipe_is_an_experiment_with_its_values(project: Project) -> None:
+    recipe = (project.folder / "recipes/tuned").read_text()
+    values = parse_yaml(recipe.replace("=", ": ").encode())
+    assert values["train.augment.degrees"] == 10
+    before = flatten(parse_yaml((project.folder / "params.yaml").read_bytes()))
+    project.make("tuned")
+    commit = project.experiment("tuned")
+    params = parse_yaml(project("git", "show", f"{commit}:params.yaml").encode())
+    assert flatten(params) == before | values
+    changed = project("git", "diff", "--name-only", "HEAD", commit).split()
+    assert {"dvc.lock", "metrics/history.csv", "metrics/metrics.json"} <= set(changed)
     assert project("git", "status", "--short") == ""
-    project.make(recipe)  # replaces the experiment
 
 
-@pytest.mark.slow
-def test_clean_and_rerun_start_from_nothing(project: Project) -> None:
+def test_clean_and_rerun_start_from_nothing_and_give_the_same_bytes_with_one_worker(
+    project: Project,
+) -> None:
     for name in (".venv", ".ruff_cache", "stages/__pycache__"):
         (project.folder / name).mkdir(exist_ok=True)
         (project.folder / name / "file").touch()
-    output = project.make("clean", "rerun")
+    process = project.run(*make_command("clean", "rerun"), PIPELINE_WORKERS="1")
+    assert process.returncode == 0, process.stdout
     assert not list(project.folder.glob(".venv")) + list(project.folder.glob(".ruff_cache"))
-    stages = [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
-    assert stages == ["download", "train", "evaluate", "plot"]
+    assert stages_in(process.stdout) == ["download", "train", "evaluate", "plot"]
+    assert "workers: 1" in process.stdout
     assert project("git", "status", "--short") == ""
 
 
@@ -52,14 +56,6 @@ def test_a_mistake_in_params_yaml_costs_nothing(project: Project, target: str) -
     for mistake in ("train.lr: must be greater than 0", "plot.dpi: must be greater than or equal"):
         assert f"params.yaml: {mistake}" in process.stdout
     assert results(project) == before
-
-
-def results(project: Project) -> dict[str, str]:
-    """The digests of all that the stages have written."""
-    parts = ("data/", "models/", "metrics/", "dvc.lock")
-    return {
-        name: digest for name, digest in digests(project.folder).items() if name.startswith(parts)
-    }
 
 
 def test_help_lists_every_target_for_people(project: Project) -> None:
