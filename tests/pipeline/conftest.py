@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 from tests.support import tiny
-from tests.support.project import QUICK, Project, copy_tracked_files
+from tests.support.project import Project, copy_tracked_files
+from tools.yaml_files import set_values
+
+QUICK: dict[str, object] = {
+    "train.epochs": 2,
+    "train.batch_size": 20,
+    "train.lr": 0.05,
+    "train.log_every": 10,
+}
 
 
 @pytest.fixture(scope="session")
@@ -18,9 +26,8 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     shutil.rmtree(folder / "metrics")
     for digests in [folder / "dvc.lock", *folder.glob("dvc.*.json")]:
         digests.unlink()
-    project.set_param("download", "sha256", tiny.write(folder.parent / "tiny"))
-    for key, value in QUICK.items():
-        project.set_param("train", key, value)
+    data = {"download.sha256": tiny.write(folder.parent / "tiny")}  # 600 images
+    set_values(folder / "params.yaml", QUICK | data)
     project("git", "init", "--quiet", "--initial-branch=main")
     assert project.repro() == ["download", "train", "evaluate", "plot"]
     project("git", "add", "--all")
@@ -39,8 +46,7 @@ def committed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> 
     """A project whose training takes seconds, reproduced and committed; DVC's cache holds its
     data, but not its results, as if fetched by someone else. Not to be changed."""
     project = reproduced.copy(tmp_path_factory.mktemp("slow"))
-    project.set_param("train", "epochs", 6)
-    project.set_param("train", "batch_size", 4)
+    set_values(project.folder / "params.yaml", {"train.epochs": 6, "train.batch_size": 4})
     project.repro()
     project("git", "commit", "--quiet", "--all", "--message=slow")
     shutil.rmtree(project.folder / ".dvc/cache")  # or DVC would not run what it has the result of

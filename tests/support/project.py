@@ -2,20 +2,19 @@
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-import pytest
-from ruamel.yaml import YAML
 
 from tests.support.runner import ROOT
+from tools.yaml_files import set_values
 
 DVC = Path(sys.executable).with_name("dvc")
 ENVIRONMENT = {
@@ -28,7 +27,6 @@ ENVIRONMENT = {
 }
 for name in ("MAKEFLAGS", "MAKELEVEL", "VENV"):  # of make and .ci/run, which started the tests
     ENVIRONMENT.pop(name, None)
-QUICK = {"epochs": 2, "batch_size": 20, "lr": 0.05, "log_every": 10}  # 600 images
 
 
 @dataclass
@@ -60,23 +58,13 @@ class Project:
 
     def repro(self) -> list[str]:
         """`dvc repro`; the names of the stages that ran."""
-        output = self("dvc", "repro")
-        return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running")]
+        return stages_in(self("dvc", "repro"))
 
-    def run_queue(self, jobs: int = 2) -> dict[str, str]:
-        """Let workers empty DVC's queue; how each experiment ended, by its name."""
-        self("dvc", "queue", "start", f"--jobs={jobs}")
-        deadline = time.monotonic() + 600
-        try:
-            while time.monotonic() < deadline:
-                table = self("dvc", "queue", "status").split("\n\n")[0].splitlines()[1:]
-                ended = {row.split()[1]: row.split()[-1] for row in table}
-                if not {"Queued", "Running"} & set(ended.values()):
-                    return ended
-                time.sleep(1)
-            pytest.fail(f"the queue is not empty after ten minutes: {ended}")
-        finally:
-            self.end_queue()
+    def experiment(self, name: str) -> str:
+        """The commit of an experiment."""
+        pattern = f"refs/exps/*/*/{name}"
+        (commit,) = self("git", "for-each-ref", "--format=%(objectname)", pattern).split()
+        return commit
 
     def end_queue(self) -> None:
         """End the workers of DVC's queue and what they run. DVC sometimes loses the message that
@@ -95,11 +83,12 @@ class Project:
 
     def set_param(self, group: str, key: str, value: object) -> None:
         """Change one value of params.yaml."""
-        path = self.folder / "params.yaml"
-        yaml = YAML()
-        content = yaml.load(path)
-        content[group][key] = value
-        yaml.dump(content, path)
+        set_values(self.folder / "params.yaml", {f"{group}.{key}": value})
+
+
+def stages_in(output: str) -> list[str]:
+    """The names of the stages that ran, from what DVC printed."""
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
 
 
 def run(

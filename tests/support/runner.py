@@ -3,30 +3,28 @@
 import ast
 import importlib
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ruamel.yaml import YAML
 
 from stages.common.files import sha256
+from tools.yaml_files import flatten, parse_yaml, set_values
 
 ROOT = Path(__file__).parents[2]
 SOURCES = sorted((ROOT / "stages").rglob("*.py"))
-DVC: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "dvc.yaml")
+DVC: dict[str, Any] = parse_yaml((ROOT / "dvc.yaml").read_bytes())
 STAGES: dict[str, Any] = DVC["stages"]
 DATA = "data/MNIST/raw"
 
 
 def write_params(folder: Path, **groups: dict[str, Any]) -> None:
     """The real params.yaml with some values changed, as in `train={"lr": 0.1}`."""
-    yaml = YAML()
-    content = yaml.load(ROOT / "params.yaml")
-    for group, values in groups.items():
-        content[group].update(values)
-    yaml.dump(content, folder / "params.yaml")
+    shutil.copy(ROOT / "params.yaml", folder)
+    set_values(folder / "params.yaml", flatten(groups))
 
 
 def run(folder: Path, stage: str, *options: str) -> None:

@@ -2,93 +2,47 @@
 
     python -m tests.support.windows stages.plot ARGUMENTS
 
-The code in stages/ and tools/ does not find modules and functions that Windows lacks, and cannot
-open a folder. Libraries keep them: their code for Windows does without. For all code, as on
-Windows, a file that is open or mapped into memory is neither replaced nor removed, and one that is
-locked is neither read nor written. Text has the encoding cp1252 and lines that end with CR LF,
-unless the program says otherwise. The processes that the module starts are not affected.
+A file that is open or mapped into memory is neither replaced nor removed, and one that is locked is
+not opened. No folder is synced. Text has the encoding cp1252 and lines that end with CR LF, unless
+the program says otherwise. Calls that Windows lacks are found by mypy (`make check`); here only
+those are away for which the project asks. The processes that the module starts are not affected.
 """
 
 import builtins
 import errno
-import importlib
 import io
 import os
 import runpy
+import stat
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-FOLDERS = [Path(__file__).parents[2] / name for name in ("stages", "tools")]
-MODULES = {
-    "fcntl",
-    "grp",
-    "posix",
-    "pty",
-    "pwd",
-    "readline",
-    "resource",
-    "syslog",
-    "termios",
-    "tty",
-}
-NAMES = {
-    "os": {
-        "O_DIRECTORY", "O_NOFOLLOW", "O_NONBLOCK", "WNOHANG", "chown", "fchmod", "fork", "getegid",
-        "geteuid", "getgid", "getloadavg", "getpgid", "getpgrp", "getuid", "killpg", "mkfifo",
-        "nice", "posix_spawn", "sched_getaffinity", "sched_setaffinity", "setpgid", "setsid",
-        "sync", "sysconf", "uname", "wait", "wait4",
-    },
-    "signal": {
-        "SIGALRM", "SIGCHLD", "SIGCONT", "SIGHUP", "SIGKILL", "SIGPIPE", "SIGSTOP", "SIGTSTP",
-        "SIGUSR1", "SIGUSR2", "alarm", "pause", "pthread_sigmask", "setitimer", "sigwait",
-    },
-}  # fmt: skip
+import psutil
+
 OPEN = open  # that of Linux
 
 
 def take_away() -> None:
     """From now on, this process has what Windows has."""
-    lesser = {name: without(importlib.import_module(name), names) for name, names in NAMES.items()}
-    vars(lesser["os"])["open"] = open_a_file
-    usual = builtins.__import__
-
-    def find(
-        name: str,
-        globals: Mapping[str, Any] | None = None,  # noqa: A002 - __import__ names it so
-        locals: Mapping[str, Any] | None = None,  # noqa: A002
-        fromlist: Sequence[str] | None = (),
-        level: int = 0,
-    ) -> ModuleType:
-        file = Path((globals or {}).get("__file__") or "")
-        if any(file.is_relative_to(folder) for folder in FOLDERS):
-            if name in MODULES:
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-            if name in lesser:
-                return lesser[name]
-        return usual(name, globals, locals, fromlist, level)
-
-    builtins.__import__ = find
+    for name in ("O_DIRECTORY", "sched_getaffinity"):
+        delattr(os, name)
+    vars(os)["fsync"] = sparing_folders(os.fsync)
     builtins.open = io.open = opening(OPEN)
     for name in ("remove", "rename", "replace", "unlink"):
         setattr(os, name, sparing_files_in_use(getattr(os, name)))
 
 
-def without(module: ModuleType, names: set[str]) -> ModuleType:
-    """A copy of a module that lacks these names."""
-    assert names <= vars(module).keys()
-    copy = ModuleType(module.__name__)
-    vars(copy).update({name: value for name, value in vars(module).items() if name not in names})
-    return copy
+def sparing_folders(usual: Callable[[int], None]) -> Callable[[int], None]:
+    """In place of `os.fsync`."""
 
+    def synced(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise refusal(descriptor)
+        usual(descriptor)
 
-def open_a_file(path: Path, *arguments: Any, **options: Any) -> int:  # noqa: ANN401 - passed on
-    """In place of `os.open`."""
-    if Path(path).is_dir():
-        raise refusal(path)
-    return os.open(path, *arguments, **options)
+    return synced
 
 
 def opening(usual: Callable[..., Any]) -> Callable[..., Any]:
@@ -128,29 +82,21 @@ def sparing_files_in_use(usual: Callable[..., None]) -> Callable[..., None]:
 
 def is_in_use(path: Path) -> bool:
     """Whether this process has the file open or mapped."""
-    mapped = {line.split(maxsplit=5)[-1] for line in proc("self/maps")}
-    opened = set()
-    for link in Path("/proc/self/fd").iterdir():
-        if link.is_symlink():  # the folder itself was open for this loop
-            opened.add(str(link.readlink()))
-    return str(path) in mapped | opened
+    process = psutil.Process()
+    opened = {file.path for file in process.open_files()}
+    return str(path) in opened | {file.path for file in process.memory_maps()}
 
 
 def is_locked(path: Path) -> bool:
     """Whether any process has locked the file."""
-    locked = [int(lock.split()[5].rsplit(":")[-1]) for lock in proc("locks") if "->" not in lock]
-    return path.stat().st_ino in locked
+    with OPEN("/proc/locks", encoding="utf-8") as file:
+        locks = [line.split() for line in file if "->" not in line]  # `->` waits for a lock
+    return str(path.stat().st_ino) in [lock[5].rpartition(":")[2] for lock in locks]
 
 
-def proc(name: str) -> list[str]:
-    """The lines of a file in /proc."""
-    with OPEN(f"/proc/{name}", encoding="utf-8") as file:
-        return [line.rstrip("\n") for line in file]
-
-
-def refusal(path: object) -> PermissionError:
+def refusal(file: object) -> PermissionError:
     """What Windows says."""
-    return PermissionError(errno.EACCES, "The process cannot access the file", str(path))
+    return PermissionError(errno.EACCES, "The process cannot access the file", str(file))
 
 
 if __name__ == "__main__":
