@@ -84,7 +84,7 @@ def training_digests(folder: Path) -> dict[str, str]:
         path.relative_to(folder).as_posix(): sha256(path.read_bytes())
         for part in ("models", "metrics", ".progress")
         for path in (folder / part).rglob("*")
-        if path.is_file() and path.name not in {"lock", "process"}
+        if path.is_file() and path.name != "lock"
     }
 
 
