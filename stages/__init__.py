@@ -21,7 +21,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - an older Python must be able to 
 from importlib.util import find_spec
 
 REQUIRED = [
-    "filelock", "matplotlib", "numpy", "pandas", "psutil", "pydantic", "requests", "ruamel",
+    "filelock", "matplotlib", "numpy", "pandas", "pydantic", "requests", "ruamel",
     "safetensors", "torch", "tqdm",
 ]  # fmt: skip
 MISSING = [name for name in REQUIRED if find_spec(name) is None]
