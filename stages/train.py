@@ -7,17 +7,18 @@ accuracy as it goes.
     python -m stages.train data/MNIST/raw models/model.safetensors models/checkpoints \\
         models/first_images.idx metrics/history.csv .progress
 
-From top to bottom: `main` goes through the epochs, `train_epoch` through the batches of one,
-`train_step` changes the weights, `shard_sums` is forward and backward. What stands in
-stages/training/ can be skipped: `augment` changes the images, `resume` keeps the state after each
-epoch in .progress, so that a killed run goes on, and `ranks` is for several processes.
+From top to bottom: `main` loads, `train` goes through the epochs, `train_epoch` through the batches
+of one, `train_step` changes the weights, `shard_sums` is forward and backward. What stands in
+stages/training/ can be skipped on a first reading. `augment` changes the images. `resume` keeps the
+state after each epoch in .progress, so that a killed run goes on. `ranks` is for several processes;
+in a process alone it computes each shard, and has nothing to exchange.
 """
 
 import math
 import sys
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from functools import partial, reduce
 from pathlib import Path
@@ -54,7 +55,7 @@ class TrainParams(params.Params):
     validation_size: Annotated[int, Field(ge=0)]  # images
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     log_every: Annotated[int, Field(ge=1)]  # batches
-    shards: Annotated[int, Field(ge=1)]
+    shards: Annotated[int, Field(ge=1)]  # parts of each batch
     device: Literal["cpu", "cuda"]
 
     @field_validator("nesterov")
@@ -81,18 +82,19 @@ def main() -> None:
     device = numerics.choose_device(p.device)
 
     images, labels = mnist.load(args.data, "train")
-    fingerprint = resume.fingerprint(
+    # What is in .progress is used only if it is of a run with the same fingerprint.
+    fingerprint = resume.make_fingerprint(
         params={"model": config.model_dump(), "train": p.model_dump()},
         data=files.sha256(images.tobytes() + labels.tobytes()),
         device=str(device),
     )
-    chosen = ~mnist.held_out(labels, p.validation_size)
-    x = augment.Normalised(images[chosen], config.mean, config.std, device)  # (n, 1, 28, 28)
-    y = torch.from_numpy(labels[chosen].astype(np.int64)).to(device)  # (n,)
+    training = ~mnist.held_out(labels, p.validation_size)
+    x = augment.Normalised(images[training], config.mean, config.std, device)
+    y = torch.from_numpy(labels[training].astype(np.int64)).to(device)
 
-    with ranks.joined(fingerprint, p.shards) as writes:  # of several processes, one writes
-        with resume.locked(args.progress) if writes else nullcontext():
-            train(x, y, p, config, fingerprint, args, writes=writes)
+    with ranks.joined(fingerprint, p.shards) as is_writer:  # of several processes, rank 0 alone
+        with resume.locked(args.progress) if is_writer else nullcontext():
+            train(x, y, p, config, fingerprint, args, is_writer=is_writer)
         print(f"Training has finished after {time.monotonic() - start:.1f} s")
 
 
@@ -112,14 +114,14 @@ def parse_arguments() -> Namespace:
 
 
 def train(
-    x: augment.Normalised,  # (n, 1, 28, 28), the images
+    x: augment.Normalised,  # n images
     y: Tensor,  # (n,), their labels
     p: TrainParams,
     config: NetworkConfig,
     fingerprint: dict[str, Any],
-    out: Namespace,  # the paths to write to
+    args: Namespace,
     *,
-    writes: bool,
+    is_writer: bool,
 ) -> None:
     """All epochs. What an epoch gives is written as it comes; one that an earlier process finished
     is restored, not trained again."""
@@ -132,36 +134,39 @@ def train(
         nesterov=p.nesterov,
         weight_decay=p.weight_decay,
     )
-    if writes:
-        for path in out.checkpoints.glob("epoch-*"):  # DVC did so, if it started this process
+    finished: Iterator[bytes] = iter(())  # the state after each epoch that is not trained again
+    if is_writer:
+        finished = iter(resume.finished_epochs(args.progress, fingerprint))
+        # All outputs are made anew. DVC has removed them, unless someone started this by hand.
+        for path in args.checkpoints.glob("epoch-*"):
             path.unlink()
         first = shuffled(len(x), p.seed, epoch=1)[: min(p.batch_size, SHOWN)]
         pairs = augment.before_and_after(x, first, p.augment, p.seed)
-        files.write(out.first_images, mnist.encode_idx(pairs))
-        files.write(out.history, tables.encode(History, []))
-    finished = iter(resume.finished_epochs(out.progress, fingerprint) if writes else [])
-    workers = min(out.workers, math.ceil(p.shards / ranks.size())) if x.device.type == "cpu" else 1
-    print(f"Training on {len(x):,} images ({x.device}, workers: {workers})")
+        files.write(args.first_images, mnist.encode_idx(pairs))
+        files.write(args.history, tables.encode(History, []))
 
+    def record(row: History) -> None:
+        if is_writer:
+            files.append(args.history, tables.encode_rows([row]))
+
+    shards = math.ceil(p.shards / ranks.size())  # that this process computes
+    workers = min(args.workers, shards) if x.device.type == "cpu" else 1
+    print(f"Training on {len(x):,} images ({x.device}, workers: {workers})")
     with numerics.pool(workers) as pool:
         for epoch in range(1, p.epochs + 1):
             state = ranks.from_rank_0(next(finished, b""))
-            coming: Iterable[History] = (
-                resume.restore(state, network, optimizer)
-                if state
-                else train_epoch(network, optimizer, x, y, p, epoch, pool)
-            )
-            rows = []
-            for row in coming:
-                rows.append(row)
-                if writes:
-                    files.append(out.history, tables.encode_rows([row]))
-            if writes:
-                weights.save(out.checkpoints / weights.checkpoint_name(epoch), network)
-                resume.keep(out.progress, epoch, fingerprint, network, optimizer, rows)
-    if writes:
-        weights.save(out.model, network)
-        resume.clear(out.progress)
+            if state:
+                rows = resume.restore(state, network, optimizer)
+                for row in rows:
+                    record(row)
+            else:
+                rows = train_epoch(network, optimizer, x, y, p, epoch, pool, record)
+            if is_writer:
+                weights.save(args.checkpoints / weights.checkpoint_name(epoch), network)
+                resume.keep(args.progress, epoch, fingerprint, network, optimizer, rows)
+    if is_writer:
+        weights.save(args.model, network)
+        resume.clear(args.progress)
 
 
 def train_epoch(
@@ -172,46 +177,50 @@ def train_epoch(
     p: TrainParams,
     epoch: int,
     pool: numerics.Workers,
-) -> Iterator[History]:
-    """Train on each image once. Gives a row of history after every p.log_every batches, and one
-    for those that are left.
+    record: Callable[[History], None],
+) -> list[History]:
+    """Train on each image once. Records a row of history after every p.log_every batches, and one
+    for those that are left; all rows of the epoch.
 
     Raises:
         UserError: the loss is no longer a finite number.
     """
-    images = augment.transform(x, p.augment, p.seed, epoch)  # indices (k,) to (k, 1, 28, 28)
-    targets = smoothed_targets(p.label_smoothing, x.device)
+    augmented = augment.transform(x, p.augment, p.seed, epoch)
+    target_table = smoothed_targets(p.label_smoothing, x.device)
     batches = torch.split(shuffled(len(x), p.seed, epoch).to(x.device), p.batch_size)
-    window: list[BatchSums] = []  # the batches since the last row
+    rows: list[History] = []
+    window: list[BatchSums] = []  # of the batches since the last row
     bar = tqdm(batches, f"Epoch {epoch}", leave=False, file=sys.stdout, disable=None)
     for number, batch in enumerate(bar, start=1):
         step = (epoch - 1) * len(batches) + number
         lr = learning_rate(p, step, p.epochs * len(batches))
         for group in optimizer.param_groups:
             group["lr"] = lr
-        # The step: forward, loss, gradient, optimizer.step().
-        window.append(train_step(network, optimizer, images, y, targets, batch, p.shards, pool))
+        window.append(
+            train_step(network, optimizer, augmented, y, target_table, batch, p.shards, pool)
+        )
         if number % p.log_every == 0 or number == len(batches):
-            row = average(window, p, epoch, number, step, lr)
-            tqdm.write(describe(row))
-            yield row
+            rows.append(average(window, p, epoch, number, step, lr))
+            record(rows[-1])
+            tqdm.write(describe(rows[-1]))
             window.clear()
+    return rows
 
 
 class BatchSums(NamedTuple):
     """Sums over the images of a batch, computed before the weights change."""
 
-    loss: Tensor  # (), summed over the images
+    loss: Tensor  # ()
     correct: Tensor  # (), how many images were classified as labelled
-    images: int
+    n: int  # images
 
 
 def train_step(
     network: Network,
     optimizer: torch.optim.Optimizer,
-    images: augment.Transform,  # indices (k,) to images (k, 1, 28, 28)
+    augmented: augment.Transform,  # indices (k,) to images (k, 1, 28, 28)
     y: Tensor,  # (n,), the labels of all images
-    targets: Tensor,  # (10, 10), for each label the probabilities that the network should give
+    target_table: Tensor,  # (10, 10): for each label, what the network should give
     batch: Tensor,  # (k,), indices of images
     shards: int,
     pool: numerics.Workers,
@@ -222,31 +231,35 @@ def train_step(
     its own, by any worker or process, and the gradients are added in the order of the shards. So
     the bits of the sum do not depend on how many workers there are.
     """
-    compute = partial(shard_sums, network, images, y, targets, len(batch))
-    sums = ranks.map_shards(compute, batch.tensor_split(shards), pool)  # a row a shard
-    loss, correct, *gradients = [reduce(torch.add, column) for column in zip(*sums, strict=True)]
+    compute = partial(shard_sums, network, augmented, y, target_table, len(batch))
+    # For each shard: its loss, its count of correct images, and a gradient for each parameter.
+    results = ranks.map_shards(compute, batch.tensor_split(shards), pool)
+    loss, correct, *gradients = [reduce(torch.add, column) for column in zip(*results, strict=True)]
     for parameter, gradient in zip(network.parameters(), gradients, strict=True):
-        parameter.grad = gradient
+        parameter.grad = gradient  # in place of the last one, so there is nothing to set to zero
     optimizer.step()
     return BatchSums(loss, correct, len(batch))
 
 
 def shard_sums(
     network: Network,
-    images: augment.Transform,
+    augmented: augment.Transform,
     y: Tensor,
-    targets: Tensor,
+    target_table: Tensor,
     batch_size: int,
     shard: Tensor,  # (k,), indices of images
 ) -> list[Tensor]:
-    """One shard's sum of losses, count of correct images, and gradient of the batch's mean cross
-    entropy with the targets, a tensor for each parameter of the network.
+    """Forward and backward for one shard. Gives three things:
 
-    The losses are those of the labels alone, as they are on the test images.
+    - the sum of its losses, for history.csv: those of the labels alone, without label smoothing,
+      so that they can be compared with the loss on the test images
+    - how many of its images are classified as labelled
+    - for each parameter, the gradient of the shard's part of the batch's mean cross entropy
     """
     labels = y[shard]
-    log_probabilities = network(images(shard))  # (k, 10)
-    cross_entropy = (log_probabilities * targets[labels]).sum() / -batch_size
+    log_probabilities = network(augmented(shard))  # (k, 10)
+    # Divided by the size of the batch, so that the parts of all shards add up to its mean.
+    cross_entropy = -(log_probabilities * target_table[labels]).sum() / batch_size
     gradients = torch.autograd.grad(cross_entropy, list(network.parameters()))
     loss = F.nll_loss(log_probabilities.detach(), labels, reduction="sum")
     correct = (log_probabilities.argmax(dim=1) == labels).sum()
@@ -256,8 +269,8 @@ def shard_sums(
 def smoothed_targets(smoothing: float, device: torch.device) -> Tensor:
     """The targets of each label, (10, 10): 1 for its own digit, of which the part `smoothing` is
     spread evenly over all digits. Source: Szegedy et al. 2016, arXiv 1512.00567."""
-    labels = torch.eye(mnist.CLASSES, device=device)
-    return (1 - smoothing) * labels + smoothing / mnist.CLASSES
+    one_hot = torch.eye(mnist.CLASSES, device=device)
+    return (1 - smoothing) * one_hot + smoothing / mnist.CLASSES
 
 
 def shuffled(n: int, seed: int, epoch: int) -> Tensor:
@@ -280,20 +293,21 @@ def learning_rate(p: TrainParams, step: int, steps: int) -> float:
 def average(
     window: Sequence[BatchSums], p: TrainParams, epoch: int, batch: int, step: int, lr: float
 ) -> History:
-    """The row of history for some batches, of which the last has these numbers: means per image.
+    """The row of history for some batches: means per image. `batch`, `step` and `lr` are those of
+    the last of them.
 
     Raises:
         UserError: a batch's loss is not finite; the message names the batch.
     """
     losses = torch.stack([sums.loss for sums in window]).tolist()
     correct = torch.stack([sums.correct for sums in window]).tolist()
-    images = sum(sums.images for sums in window)
+    n = sum(sums.n for sums in window)
     for number, loss in enumerate(losses, start=batch - len(window) + 1):
         if not math.isfinite(loss):
             raise UserError(
                 f"loss became {loss} at epoch {epoch}, batch {number}: lower train.lr ({p.lr})"
             )
-    return History(epoch, batch, step, lr, math.fsum(losses) / images, sum(correct) / images)
+    return History(epoch, batch, step, lr, math.fsum(losses) / n, sum(correct) / n)
 
 
 def describe(row: History) -> str:

@@ -76,11 +76,14 @@ def choose_device(name: Literal["cpu", "cuda"]) -> torch.device:
         UserError: `cuda` was asked for and there is none.
     """
     if name == "cuda":
-        if not torch.cuda.is_available():
+        number = int(os.environ.get("LOCAL_RANK", "0"))  # torchrun's, one GPU for each process
+        if number >= torch.cuda.device_count():
             raise UserError(
-                "params.yaml: train.device: cuda, but PyTorch sees no GPU here; use cpu, or"
-                " install a GPU's driver and PyTorch's CUDA build"
+                f"params.yaml: train.device: cuda, but PyTorch sees {torch.cuda.device_count()}"
+                f" GPUs here, none for process {number + 1}; use cpu, or install a GPU's driver and"
+                " PyTorch's CUDA build"
             )
+        torch.cuda.set_device(number)
         pin_gpu()
         reason = "they are computed on a GPU"
     else:

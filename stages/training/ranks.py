@@ -3,7 +3,7 @@
 Each process has a rank, from 0. All run the same code: a rank computes its own shards of a batch,
 receives the results of all others (an all-gather), and adds them in the order of the shards. So
 the number of processes changes no byte. Only rank 0 writes and prints. A process that was started
-without torchrun trains alone: it has rank 0, and nothing here does anything.
+without torchrun trains alone: it has rank 0, computes all shards, and exchanges nothing.
 """
 
 import io
@@ -40,9 +40,9 @@ def size() -> int:
 
 
 @contextmanager
-def joined(run: Mapping[str, Any], shards: int) -> Iterator[bool]:
+def joined(fingerprint: Mapping[str, Any], shards: int) -> Iterator[bool]:
     """Meet the processes that torchrun started, if it did, and leave them when the block ends.
-    All must have the same fingerprint, `run`. Gives whether this process is the one that writes.
+    All must have the same fingerprint. Gives whether this process is the one that writes.
 
     Raises:
         UserError: there are more processes than shards, one does not come, or one would compute
@@ -54,14 +54,12 @@ def joined(run: Mapping[str, Any], shards: int) -> Iterator[bool]:
     with _peer_errors():
         dist.init_process_group(timeout=TIMEOUT)  # gloo for tensors on a CPU, NCCL on a GPU
     try:
-        _check_same(run)
+        _check_same(fingerprint)
         if size() > shards:
             raise UserError(
                 f"train.shards: {shards}, so {size() - shards} of {size()} processes would have"
                 " nothing to do; start fewer, or raise train.shards, which changes the last bits"
             )
-        if torch.cuda.is_available():
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         with redirect_stdout(io.StringIO() if rank() else sys.stdout):
             print(f"{size()} processes share the {shards} shards of each batch")
             yield rank() == 0
@@ -69,20 +67,23 @@ def joined(run: Mapping[str, Any], shards: int) -> Iterator[bool]:
         dist.destroy_process_group()
 
 
-def _check_same(run: Mapping[str, Any]) -> None:
+def _check_same(fingerprint: Mapping[str, Any]) -> None:
     """All ranks must have the same fingerprint.
 
     Raises:
         UserError: they have not; a line for each rank that differs from rank 0.
     """
-    digests = [files.sha256(files.canonical_json({name: run[name]})) for name in run]
-    content = torch.tensor(list(bytes.fromhex("".join(digests))), dtype=torch.uint8)
-    first, *others = all_gather(content).view(size(), len(run), -1)  # (size, names, 32)
-    lines = [
-        f"rank {number} has other {', '.join(names)} than rank 0"
-        for number, other in enumerate(others, start=1)
-        if (names := [name for n, name in enumerate(run) if not torch.equal(first[n], other[n])])
-    ]
+    names = list(fingerprint)
+    digests = [files.sha256(files.canonical_json({name: fingerprint[name]})) for name in names]
+    own = torch.tensor(list(bytes.fromhex("".join(digests))), dtype=torch.uint8)
+    of_all = all_gather(own).view(size(), len(names), -1)  # (size, names, 32)
+    lines = []
+    for number, theirs in enumerate(of_all):
+        other = [
+            name for name, a, b in zip(names, theirs, of_all[0], strict=True) if (a != b).any()
+        ]
+        if other:
+            lines.append(f"rank {number} has other {', '.join(other)} than rank 0")
     if lines:
         raise UserError("\n".join(["the processes would not compute the same:", *lines]))
 
@@ -95,10 +96,11 @@ def map_shards(
     if size() == 1:
         return pool.map(function, shards)
     own = pool.map(function, shards[rank() :: size()])
-    turns = math.ceil(len(shards) / size())  # every rank sends this many results
+    # Of 5 shards and 2 ranks, rank 0 has the shards 0, 2, 4 and rank 1 has 1, 3 and padding.
+    turns = math.ceil(len(shards) / size())
     padding = [own[0]] * (turns - len(own))
     packed = torch.cat([_pack(result) for result in own + padding])
-    table = all_gather(packed).view(size(), turns, -1)  # shard n is in row n % size, turn n // size
+    table = all_gather(packed).view(size(), turns, -1)
     return [_unpack(table[n % size(), n // size()], own[0]) for n in range(len(shards))]
 
 
@@ -129,15 +131,17 @@ def all_gather(content: Tensor) -> Tensor:
 
 
 def from_rank_0(content: bytes) -> bytes:
-    """What rank 0 gives, on every rank."""
+    """What rank 0 gives, on every rank. What the others give does not count."""
     if size() == 1:
         return content
     n = torch.tensor(len(content))
     with _peer_errors():
         dist.broadcast(n, src=0)
-        buffer = torch.frombuffer(bytearray(content or int(n)), dtype=torch.uint8) if n else n
+        if not n:
+            return b""
+        buffer = torch.frombuffer(bytearray(content or int(n)), dtype=torch.uint8)  # or zeros
         dist.broadcast(buffer, src=0)
-    return buffer.numpy().tobytes() if n else b""
+    return buffer.numpy().tobytes()
 
 
 @contextmanager
@@ -148,6 +152,6 @@ def _peer_errors() -> Iterator[None]:
     except RuntimeError as error:  # the base of all errors of torch.distributed
         reason = re.sub(r"^\[[^]]*\]\s*", "", str(error)).split(". ")[0]  # without C++ positions
         raise UserError(
-            f"rank {os.environ['RANK']} lost the others: {reason.splitlines()[0]};"
-            " run again, it goes on after the last finished epoch"
+            f"rank {os.environ['RANK']} lost the others: {reason.partition(chr(10))[0]}; if none of"
+            " them says why, run again: it goes on after the last finished epoch"
         ) from None

@@ -2,7 +2,7 @@
 
 DVC deletes the outputs of a stage before it runs the stage. So a folder of its own keeps a file
 for each finished epoch: `epoch-01.safetensors` and so on, with all that the next epoch depends on.
-The metadata of a file say what decides the bytes of its run, and the SHA-256 of its tensors. A
+Its metadata hold the fingerprint of its run and the SHA-256 of its tensors. A
 file that does not fit is not used: its epoch is trained again. A run that ends well removes them.
 """
 
@@ -30,11 +30,11 @@ from stages.common.tables import History
 from stages.model import numerics, weights
 from stages.model.network import Network
 
-RUN = "run"  # the only metadata key: with several, the format writes them in random order
+METADATA = "run"  # the only metadata key: with several, the format writes them in random order
 HISTORY, NETWORK, OPTIMIZER = "history", "network.", "optimizer."
 
 
-def fingerprint(**inputs: object) -> dict[str, Any]:
+def make_fingerprint(**inputs: object) -> dict[str, Any]:
     """What decides the bytes of a run: the `inputs` (values that JSON can hold), the code of this
     package as imported, the versions of the libraries, and the settings of the arithmetic."""
     package = Path(__file__).parents[1]
@@ -77,7 +77,7 @@ def locked(folder: Path) -> Iterator[None]:
         yield
 
 
-def finished_epochs(folder: Path, run: Mapping[str, Any]) -> list[bytes]:
+def finished_epochs(folder: Path, fingerprint: Mapping[str, Any]) -> list[bytes]:
     """What `keep` kept of each epoch of this run, for `restore`. Prints where training goes on,
     and why it does not use what does not fit."""
     finished: list[bytes] = []
@@ -86,7 +86,7 @@ def finished_epochs(folder: Path, run: Mapping[str, Any]) -> list[bytes]:
         if not path.exists():
             break
         try:
-            finished.append(_read(path, run))
+            finished.append(_read(path, fingerprint))
         except ValueError as error:
             print(f"Training again from epoch {epoch}: {path} {error}")
             break
@@ -95,23 +95,23 @@ def finished_epochs(folder: Path, run: Mapping[str, Any]) -> list[bytes]:
     return finished
 
 
-def _read(path: Path, run: Mapping[str, Any]) -> bytes:
-    """The tensors in a file, without its metadata. The file is read, not mapped into memory:
-    Windows removes no file that is mapped.
+def _read(path: Path, fingerprint: Mapping[str, Any]) -> bytes:
+    """The tensors in a file as bytes, without its metadata.
 
     Raises:
         ValueError: the file is of another run, or damaged.
     """
     try:
         with safe_open(path, "pt") as file:
-            stored = json.loads(file.metadata()[RUN])
-        content = to_bytes(from_bytes(path.read_bytes()))
+            stored = json.loads(file.metadata()[METADATA])
+        # Its tensors are read, not mapped into memory: Windows removes no file that is mapped.
+        content = to_bytes(from_bytes(path.read_bytes()))  # without the metadata
         whole = files.sha256(content) == stored.pop("sha256")
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError):
         whole = False
     if not whole:
         raise ValueError("is damaged")
-    if changed := [name for name in run if stored.get(name) != run[name]]:
+    if changed := [name for name in fingerprint if stored.get(name) != fingerprint[name]]:
         raise ValueError(f"is of a run with other {', '.join(changed)}")
     return content
 
@@ -119,7 +119,7 @@ def _read(path: Path, run: Mapping[str, Any]) -> bytes:
 def keep(
     folder: Path,
     epoch: int,
-    run: Mapping[str, Any],
+    fingerprint: Mapping[str, Any],
     network: Network,
     optimizer: torch.optim.Optimizer,
     rows: Sequence[History],
@@ -131,19 +131,19 @@ def keep(
     for number, values in optimizer.state_dict()["state"].items():
         tensors |= {f"{OPTIMIZER}{number}.{name}": tensor for name, tensor in values.items()}
     tensors = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-    described = {**run, "sha256": files.sha256(to_bytes(tensors))}
-    content = to_bytes(tensors, {RUN: files.canonical_json(described).decode()})
+    described = {**fingerprint, "sha256": files.sha256(to_bytes(tensors))}
+    content = to_bytes(tensors, {METADATA: files.canonical_json(described).decode()})
     files.write(folder / weights.checkpoint_name(epoch), content)
 
 
 def restore(content: bytes, network: Network, optimizer: torch.optim.Optimizer) -> list[History]:
-    """Set the network and the optimizer to the state after an epoch; its rows of history."""
+    """Set the network and the optimizer to the state after an epoch. Gives its rows of history."""
     tensors = from_bytes(content)
     network.load_state_dict({name: tensors[NETWORK + name] for name in network.state_dict()})
     parameters = list(network.parameters())
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
-        if key.startswith(OPTIMIZER):
+        if key.startswith(OPTIMIZER):  # such as `optimizer.3.momentum_buffer`
             number, name = key.removeprefix(OPTIMIZER).split(".")
             state.setdefault(int(number), {})[name] = _in_layout_of(parameters[int(number)], tensor)
     groups = optimizer.state_dict()["param_groups"]

@@ -85,7 +85,9 @@ def test_a_gpu_computes_float32_in_full_and_the_same_way_each_time() -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 def test_without_a_gpu_cuda_is_refused() -> None:
-    with pytest.raises(UserError, match=r"^params\.yaml: train\.device: cuda, but PyTorch sees no"):
+    with pytest.raises(
+        UserError, match=r"^params\.yaml: train\.device: cuda, but PyTorch sees 0 GPUs"
+    ):
         numerics.choose_device("cuda")
 
 

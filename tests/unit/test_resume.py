@@ -151,7 +151,7 @@ def test_the_fingerprint_holds_the_code_of_all_deps_versions_and_settings(tmp_pa
     show = (
         "import os; os.environ['MKL_CBWR'] = 'AVX2'; from stages import train;"
         "from stages.training import resume; from stages.common import files; import sys;"
-        "sys.stdout.buffer.write(files.canonical_json(resume.fingerprint(data='ab12')))"
+        "sys.stdout.buffer.write(files.canonical_json(resume.make_fingerprint(data='ab12')))"
     )
     run = json.loads(runner.python("-c", show, folder=tmp_path).stdout)
     deps = [path for path in runner.STAGES["train"]["deps"] if path.endswith(".py")]

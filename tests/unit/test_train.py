@@ -68,7 +68,7 @@ def test_a_step_is_plain_sgd_on_the_whole_batch(
     with numerics.pool(2) as pool:
         seen = train.train_step(network, optimizer, x.__getitem__, y, targets, batch, shards, pool)
 
-    assert seen.images == size
+    assert seen.n == size
     assert seen.correct == (log_probabilities.argmax(dim=1) == y[batch]).sum()
     torch.testing.assert_close(seen.loss, loss.detach() * size)
     for ours, expected in zip(network.parameters(), plain.parameters(), strict=True):
@@ -84,7 +84,7 @@ def test_the_number_of_workers_changes_no_bit(
         trained = copy.deepcopy(network)
         optimizer = torch.optim.SGD(trained.parameters(), lr=0.01, momentum=0.9)
         with numerics.pool(workers) as pool:
-            rows = list(train.train_epoch(trained, optimizer, x, y, parameters(**RECIPE), 1, pool))
+            rows = train.train_epoch(trained, optimizer, x, y, parameters(**RECIPE), 1, pool, print)
         weights = b"".join(p.detach().numpy().tobytes() for p in trained.parameters())
         results.append((rows, weights))
     assert results[0] == results[1] == results[2]
