@@ -10,8 +10,8 @@ from typing import Any, Literal, NamedTuple, Self
 from pydantic import BaseModel
 
 from stages.common.errors import UserError
-from tools.git import PIPELINE, WORKSPACE, Revision, load
-from tools.yaml_files import parse_yaml
+from tools.git import PARAMS, PIPELINE, WORKSPACE, Revision, load
+from tools.yaml_files import flatten, parse_yaml
 
 LOCK = "dvc.lock"
 
@@ -129,6 +129,14 @@ class Lock(_File):
         """The MD5 of each file that a stage depends on and that no stage writes, by its path."""
         inputs = {file.path: file.md5 for stage in self.stages.values() for file in stage.deps}
         return {path: digest for path, digest in inputs.items() if path not in self.outputs}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The values of params.yaml that the stages ran with: `train.lr`: 0.001."""
+        params: dict[str, Any] = {}
+        for stage in self.stages.values():
+            params |= flatten(stage.params.get(PARAMS, {}))
+        return params
 
 
 def md5(content: bytes) -> str:

@@ -7,6 +7,7 @@ import io
 import os
 import re
 import subprocess
+from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,18 @@ class Revision:
 
 
 WORKSPACE = Revision("workspace", None)
+
+
+def add_revisions(parser: ArgumentParser, workspace: str) -> None:
+    """Add BASE and HEAD. `workspace` says what HEAD is by default."""
+    parser.add_argument("base", metavar="BASE", help="a git revision or an experiment")
+    parser.add_argument(
+        "head",
+        metavar="HEAD",
+        nargs="?",
+        default=WORKSPACE.name,
+        help=f"another one (default: {workspace})",
+    )
 
 
 def git(*arguments: str, stdin: bytes = b"", folder: Path | None = None) -> bytes:
@@ -140,9 +153,14 @@ def read(revision: Revision, paths: Sequence[str]) -> dict[str, bytes]:
 
 
 def parse(
-    revision: Revision, files: Mapping[str, bytes], path: str, parser: Callable[[bytes], Parsed]
+    revision: Revision,
+    files: Mapping[str, bytes],
+    path: str,
+    parser: Callable[[bytes], Parsed],
+    remedy: str = "",
 ) -> Parsed:
-    """One of the `files` of a revision, as `parser` reads its content.
+    """One of the `files` of a revision, as `parser` reads its content. The `remedy` says what to do
+    about a file that DVC does not make.
 
     Raises:
         UserError: `parser` raises ValueError or YAMLError; the message names file and reason.
@@ -150,7 +168,7 @@ def parse(
     try:
         return parser(files[path])
     except (YAMLError, ValueError) as error:  # UnicodeDecodeError and pydantic's are ValueErrors
-        reason, remedy = _one_line(str(error)), _remedy(revision, [path])
+        reason, remedy = _one_line(str(error)), remedy or _remedy(revision, [path])
         raise UserError(f"{revision}: {path}: not as expected ({reason}); {remedy}") from None
 
 

@@ -29,7 +29,7 @@ from tools.compare import recipes, report, runs
 from tools.compare.recipes import SEEDS
 from tools.compare.runs import ACCURACY, SEED, Run
 from tools.dvc_files import METRICS
-from tools.git import PARAMS, WORKSPACE, Revision, git_text, load, resolve
+from tools.git import PARAMS, Revision, add_revisions, git_text, load, resolve
 from tools.processes import run_python
 from tools.yaml_files import set_values
 
@@ -61,14 +61,7 @@ def main() -> None:
         prog="python -m tools.seeds",
         description="Train BASE and HEAD with the same seeds: is the recipe better?",
     )
-    parser.add_argument("base", metavar="BASE", help="a git revision or an experiment")
-    parser.add_argument(
-        "head",
-        metavar="HEAD",
-        nargs="?",
-        default=WORKSPACE.name,
-        help="another one (default: the tracked files of the workspace)",
-    )
+    add_revisions(parser, "the tracked files of the workspace")
     parser.add_argument("--n", type=int, default=5, help="seeds, 2 or more (default: 5)")
     parser.add_argument(
         "--limit", metavar="MINUTES", type=float, default=120, help="of a run (default: 120)"

@@ -92,14 +92,14 @@ def decode(table: Table, content: bytes, columns: Sequence[str] | None = None) -
     return frame
 
 
-def read(path: Path, table: Table, columns: Sequence[str] | None = None) -> "pd.DataFrame":
+def read(path: Path, table: Table) -> "pd.DataFrame":
     """The table in a file that a stage wrote, as `decode` reads it.
 
     Raises:
         UserError: the file is missing, or it does not hold this table.
     """
     try:
-        return decode(table, path.read_bytes(), columns)
+        return decode(table, path.read_bytes())
     except FileNotFoundError:
         raise UserError(f"{path}: not found; make it with `dvc repro`") from None
     except ValueError as error:

@@ -165,9 +165,9 @@ class Workers:
 
     def map(self, function: Callable[[Item], Result], items: Sequence[Item], /) -> list[Result]:
         """The results, in the order of the items. Worker k has the items k, k + n, k + 2n, ..."""
-        own, *shares = [items[worker :: self._n] for worker in range(self._n)]
+        first, *shares = [items[worker :: self._n] for worker in range(self._n)]
         waiting = [self._others.submit(_map, function, share) for share in shares if share]
-        parts = [_map(function, own), *(future.result() for future in waiting)]
+        parts = [_map(function, first), *(future.result() for future in waiting)]
         return [parts[number % self._n][number // self._n] for number in range(len(items))]
 
 

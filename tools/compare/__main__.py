@@ -21,7 +21,7 @@ from tools.compare.consistency import contradictions
 from tools.compare.recipes import SEEDS, Recipes
 from tools.compare.report import Comparison
 from tools.compare.runs import Run
-from tools.git import WORKSPACE, resolve
+from tools.git import add_revisions, resolve
 from tools.markdown import code
 from tools.statistics import ALPHA
 
@@ -76,14 +76,7 @@ def parse_arguments() -> Namespace:
         prog="python -m tools.compare",
         description="What changed from BASE to HEAD, is it real, and what does it look like?",
     )
-    parser.add_argument("base", metavar="BASE", help="a git revision or an experiment")
-    parser.add_argument(
-        "head",
-        metavar="HEAD",
-        nargs="?",
-        default=WORKSPACE.name,
-        help="another one (default: the workspace)",
-    )
+    add_revisions(parser, "the workspace")
     parser.add_argument(
         "--images", metavar="DIR", type=Path, help="draw what broke, what was fixed, the curves"
     )

@@ -19,6 +19,7 @@ from pydantic import FiniteFloat, PositiveInt, TypeAdapter
 
 from stages.common import files
 from stages.common.errors import UserError
+from tools import git
 from tools.compare.runs import (
     ACCURACY,
     SEED,
@@ -238,15 +239,9 @@ def load(revision: Revision) -> Seeds | None:
     Raises:
         UserError: it is not what the tool writes.
     """
-    content = find(revision, [SEEDS]).get(SEEDS)
-    try:
-        return None if content is None else parse(content)
-    except ValueError as error:  # pydantic's, too
-        reason = " ".join(str(error).split())
-        raise UserError(
-            f"{revision}: {SEEDS}: not as expected ({reason}); make it again with `make seeds`, or"
-            " remove it"
-        ) from None
+    found = find(revision, [SEEDS])
+    remedy = "make it again with `make seeds`, or remove it"
+    return git.parse(revision, found, SEEDS, parse, remedy) if found else None
 
 
 def encode(seeds: Seeds) -> bytes:

@@ -6,6 +6,7 @@ and names are written.
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -161,10 +162,11 @@ def interval(rate: Rate) -> str:
 
 def numbers(metrics: Mapping[str, Change]) -> str:
     """The metrics that are not accuracies."""
-    rows = [
-        [code(name), number(change.base), number(change.head), difference(change)]
-        for name, change in metrics.items()
-    ]
+    rows = []
+    for name, change in metrics.items():
+        both = change.base is not None and change.head is not None
+        by = f"{change.head - change.base:+.6g}" if both else ""
+        rows.append([code(name), number(change.base), number(change.head), by])
     return table(["Metric", "Base", "Head", "Change"], rows)
 
 
@@ -173,20 +175,12 @@ def number(metric: float | None) -> str:
     return "none" if metric is None else f"{metric:.6g}"
 
 
-def difference(change: Change) -> str:
-    """Head minus base, where there are both."""
-    both = change.base is not None and change.head is not None
-    return f"{change.head - change.base:+.6g}" if both else ""
-
-
 def confusion_table(title: str, rows: Sequence[Confusion], n: int) -> str:
     """A row for each confusion, counted in images."""
-    cells = []
-    for row in rows:
-        change = f"{row.head - row.base:+}"
-        cells.append(
-            [f"{row.label} taken for {row.predicted}", str(row.base), str(row.head), change]
-        )
+    cells = [
+        [f"{label} taken for {predicted}", str(base), str(head), f"{head - base:+}"]
+        for label, predicted, base, head in map(astuple, rows)
+    ]
     return table([f"{title} (of {n:,} images)", "Base", "Head", "Change"], cells)
 
 

@@ -25,13 +25,12 @@ from tools.dvc_files import (
     read_pipeline,
 )
 from tools.git import PARAMS, REQUIREMENTS, Revision, find, parse, read
-from tools.yaml_files import flatten, parse_yaml
+from tools.yaml_files import MAPPING, flatten, parse_yaml
 
 ACCURACY, LOSS, PER_DIGIT = "test.accuracy", "test.loss", "per_digit."  # in metrics.json
 SEED = "train.seed"  # in params.yaml
 RECIPE_STAGES = (MODEL.stage, METRICS.stage)  # no other stage changes a number, with the same data
 
-_GROUPS = TypeAdapter(dict[str, Any])
 _NUMBERS = TypeAdapter(dict[str, FiniteFloat])
 
 
@@ -88,14 +87,13 @@ def load(revision: Revision) -> Run:
     results = metrics, predictions, epochs = [*map(pipeline.path, (METRICS, PREDICTIONS, EPOCHS))]
     files = read(revision, [LOCK, PARAMS, REQUIREMENTS, *results])
     lock = parse(revision, files, LOCK, Lock.parse)
-    params = params_of(lock, lock.stages)
     commands = {f"command of the stage {name}": stage.cmd for name, stage in lock.stages.items()}
     recorded = lock.code | {path: lock.outputs.get(path) for path in results}
     present = find(revision, list(recorded))
     return Run(
         revision=revision,
         pipeline=pipeline,
-        params=params,
+        params=lock.params,
         metrics=parse(revision, files, metrics, parse_metrics),
         predictions=parse(revision, files, predictions, partial(tables.decode, Prediction)),
         epochs=parse(revision, files, epochs, partial(tables.decode, EpochScores)),
@@ -105,30 +103,18 @@ def load(revision: Revision) -> Run:
         requirements=parse(revision, files, REQUIREMENTS, parse_requirements),
         stale=[
             *differing(recorded, {path: md5(content) for path, content in present.items()}),
-            *differing(parse(revision, files, PARAMS, parse_params), params),
+            *differing(parse(revision, files, PARAMS, parse_params), lock.params),
         ],
     )
 
 
-def params_of(lock: Lock, stages: Iterable[str]) -> dict[str, Any]:
-    """The params that these stages ran with."""
-    params: dict[str, Any] = {}
-    for name in stages:
-        params |= flatten(lock.stages[name].params.get(PARAMS, {}))
-    return params
-
-
 def recipe_of(lock: Lock) -> Recipe:
     """The recipe of the run that this dvc.lock records."""
-    stages = {name: lock.stages[name] for name in RECIPE_STAGES if name in lock.stages}
-    made = {file.path for stage in stages.values() for file in stage.outs}
-    used = {file.path: file.md5 for stage in stages.values() for file in stage.deps}
-    params = params_of(lock, stages)
-    params.pop(SEED, None)
+    part = Lock(stages={name: lock.stages[name] for name in RECIPE_STAGES if name in lock.stages})
     return Recipe(
-        params,
-        files={path: digest for path, digest in used.items() if path not in made},
-        commands={name: stage.cmd for name, stage in stages.items()},
+        params={name: value for name, value in part.params.items() if name != SEED},
+        files=part.code,
+        commands={name: stage.cmd for name, stage in part.stages.items()},
     )
 
 
@@ -180,7 +166,7 @@ def parse_params(content: bytes) -> dict[str, Any]:
 
 def parse_metrics(content: bytes) -> dict[str, float]:
     """`test.loss`: 0.06."""
-    metrics = _NUMBERS.validate_python(flatten(_GROUPS.validate_json(content)))
+    metrics = _NUMBERS.validate_python(flatten(MAPPING.validate_json(content)))
     if ACCURACY not in metrics:
         raise ValueError(f"it has no {ACCURACY}")
     return metrics
