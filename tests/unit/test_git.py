@@ -59,20 +59,11 @@ def test_of_experiments_with_one_name_the_one_that_started_here_is_meant() -> No
         resolve("fox")
 
 
-def test_a_project_may_be_a_folder_of_a_repository(
+def test_a_file_may_hold_any_bytes_be_missing_and_be_in_a_folder_of_the_repository(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = repository / "project"
-    folder.mkdir()
-    write_run(folder, 0.5, 0, RIGHT)
-    commit()
-    monkeypatch.chdir(folder)
-    params = git_tool.load(resolve("main"), "params.yaml", parse_yaml)
-    assert params["train"] == {"lr": 0.5, "seed": 0, "epochs": 1}
-
-
-@in_repository
-def test_a_file_may_hold_any_bytes_and_may_be_missing() -> None:
+    (repository / "project").mkdir()
+    monkeypatch.chdir(repository / "project")
     contents = {"empty": b"", "lines": b"a\n\nb missing\n", "bytes": bytes(range(256))}
     for name, content in contents.items():
         Path(name).write_bytes(content)
@@ -88,10 +79,9 @@ def test_all_that_is_missing_is_named_at_once_with_how_to_make_it() -> None:
     git("rm", "--quiet", "dvc.lock", "metrics/metrics.json")
     short = commit()[:7]
     paths = ["dvc.lock", "params.yaml", "metrics/metrics.json"]
-    for revision, remedy in (("main", f": `git checkout {short} && "), ("workspace", " with `dvc")):
-        with pytest.raises(
-            UserError, match=f"lacks dvc.lock, metrics/metrics.json; make it{remedy}"
-        ):
+    missing = "lacks dvc.lock, metrics/metrics.json; make it"
+    for revision, remedy in (("main", f": `git checkout {short}"), ("workspace", " with `dvc")):
+        with pytest.raises(UserError, match=missing + remedy):
             git_tool.read(resolve(revision), paths)
 
 
