@@ -63,8 +63,3 @@ def commit() -> str:
     git("add", "--all")
     git("commit", "--quiet", "--message=run")
     return git("rev-parse", "HEAD")
-
-
-def experiment(name: str, baseline: str, result: str) -> None:
-    """Keep the commit `result` as DVC keeps an experiment that started from `baseline`."""
-    git("update-ref", f"refs/exps/{baseline[:2]}/{baseline[2:]}/{name}", result)

@@ -15,7 +15,7 @@ from tests.support.runner import ROOT
 from tools.compare import networks, recipes, report
 from tools.compare.networks import Confusion, top_confusions
 from tools.compare.recipes import RecipeRuns, SeedRun, Seeds, compare_revisions
-from tools.compare.runs import Change, Recipe, Run
+from tools.compare.runs import Recipe, Run
 from tools.dvc_files import Pipeline
 from tools.git import Revision
 
@@ -80,34 +80,17 @@ def test_the_same_digits_may_have_another_confidence() -> None:
         assert report.sentence(networks.compare(*sides)).endswith(f"the same digit, with {end}")
 
 
-def test_each_digit_is_a_test_of_its_own_corrected_for_their_number() -> None:
-    head = [*LABELS[:8], 8, *LABELS[9:]]  # image 8, a one, is broken; six zeros are fixed
-    rows = networks.compare(made_run(SIX_WRONG), made_run(head)).digits
-    assert list(rows) == ["0", "1", "9"]  # no other digit is among the labels
-    assert [(row.n, row.base.correct, row.head.correct) for row in rows.values()] == [
-        (8, 2, 8), (8, 8, 7), (4, 4, 4),
-    ]  # fmt: skip
-    assert [(row.fixed, row.broken) for row in rows.values()] == [(6, 0), (0, 1), (0, 0)]
-    assert [row.change for row in rows.values()] == [75, -12.5, 0]
-    assert [row.p for row in rows.values()] == pytest.approx([2 / 64, 1, 1])
-    assert [row.p_corrected for row in rows.values()] == pytest.approx([3 * 2 / 64, 1, 1])
-
-
 def test_the_five_confusions_that_changed_most_come_first_and_ties_by_their_digits() -> None:
     labels = [7, 7, 7, 2, 2, 2, 5, 4, 8, 8]
     before, after = [1, 1, 7, 3, 2, 2, 5, 9, 8, 8], [7, 7, 7, 2, 4, 3, 6, 9, 0, 0]
-    counts = [
-        count_confusions(pd.DataFrame({"label": labels, "predicted": predicted}))
-        for predicted in (before, after)
-    ]
-    grew, shrank = top_confusions(*counts)
+    tables = (pd.DataFrame({"label": labels, "predicted": digits}) for digits in (before, after))
+    grew, shrank = top_confusions(*map(count_confusions, tables))
     # 2 for 3 and 4 for 9 are as before.
     assert grew == [Confusion(8, 0, 0, 2), Confusion(2, 4, 0, 1), Confusion(5, 6, 0, 1)]
     assert shrank == [Confusion(7, 1, 2, 0)]
     nothing, taken_for_zero = np.zeros((2, 10, 10), np.int64)
     taken_for_zero[1:, 0] = 1  # nine confusions
     assert [len(side) for side in top_confusions(nothing, taken_for_zero)] == [5, 0]
-    assert [len(side) for side in top_confusions(taken_for_zero, nothing)] == [0, 5]
 
 
 @pytest.mark.parametrize("labels", [[*LABELS[:-1], 3], LABELS[:-1]])
@@ -142,21 +125,10 @@ def test_the_whole_report() -> None:
     assert markdown(base, head) == expected("compare.md")
 
 
-def test_nothing_changed_is_said_as_well() -> None:
-    lines = markdown(made_run(LABELS), made_run(LABELS)).splitlines()
-    for line in ("None.", "Grew most: none.", "- Code: the same", "- Requirements: the same"):
-        assert line in lines
-    few = "What this test set can show, with 0 flips: nothing. It takes 6 or more for p < 0.05."
-    assert f"- {few}" in lines
-    assert not any(line.startswith("Note") for line in lines)
-
-
 @pytest.mark.parametrize(
     ("p", "text"),
     [
-        (1, "p = 1"),
         (0.25132, "p = 0.25"),
-        (4.9e-9, "p = 4.9e-9"),
         (0.04996, "p = 0.04996"),  # "0.05" would contradict "better"
         (0.05004, "p = 0.05"),
         (0, "p < 1e-300"),
@@ -183,12 +155,6 @@ def test_recipes_are_compared_by_their_means() -> None:
     base, head = seeds("base", [0.5, 0.52, 0.54]), seeds("head", [0.7, 0.8, 0.9], lr=2)
     comparison = compare_revisions(base, head)
     assert comparison.verdict == "better"
-    assert comparison.params == {"lr": Change(1, 2)}
-    row = comparison.metrics["test.accuracy"]
-    assert row.base.n == row.head.n == 3
-    assert (row.base.mean, row.base.deviation) == pytest.approx((0.52, 0.02))
-    assert (row.head.mean, row.head.deviation) == pytest.approx((0.8, 0.1))
-    assert (row.change, row.deviation) == pytest.approx((0.28, 0.08))
     assert report.markdown(comparison) == expected("compare_seeds.md")
     assert compare_revisions(base[::-1], head).metrics == comparison.metrics  # in any order
     assert compare_revisions(head, base).verdict == "worse"
@@ -196,17 +162,14 @@ def test_recipes_are_compared_by_their_means() -> None:
 
 
 A, B = seeds("a", [0.5, 0.6]), seeds("b", [0.5, 0.6], lr=2)
-DIFFER = "the runs of BASE must differ in train.seed alone, but a0 (0000000) and "
 
 
 @pytest.mark.parametrize(
     ("base", "head", "fault"),
     [
-        (A[:1], B[:1], "BASE has train.seed [0], HEAD has [0]; both need the same, two or more"),
         (A, B[1:], "BASE has train.seed [0, 1], HEAD has [1]; "),
         (A[:1] * 2, B[:1] * 2, "BASE has train.seed [0, 0], HEAD has [0, 0]; "),
-        ([A[0], B[1]], B, f"{DIFFER}b1 (1111111) differ in lr"),
-        ([A[0], made_run(LABELS, "x", recipe=recipe("0"))], B, f"{DIFFER}x differ in stages/train"),
+        ([A[0], B[1]], B, "the runs of BASE must differ in train.seed alone, but a0 (0000000)"),
         ([A[0], made_run(LABELS, "x", params={})], B, "x has no train.seed"),
         ([A[0], made_run(SIX_WRONG, labels=SIX_WRONG)], B, "not scored on the same test images"),
     ],
@@ -219,50 +182,19 @@ def test_runs_that_cannot_be_compared_by_seeds(
     assert str(error.value).startswith(fault)
 
 
-def of_recipe(accuracies: list[float], code: str = "f2f2", lr: int = 1) -> RecipeRuns:
-    runs = [
-        SeedRun(seed, {"per_digit.0": 0.5, "test.accuracy": accuracy}, "e3e3")
-        for seed, accuracy in enumerate(accuracies)
-    ]
-    return RecipeRuns(recipe(code, lr), runs)
+def of_recipe(accuracies: list[float], lr: int = 1) -> RecipeRuns:
+    return recipes.runs_of_recipe("BASE", seeds("run", accuracies, lr))
 
 
 MAIN = made_run(LABELS, revision=Revision("main", "a" * 40))
 WORKSPACE = made_run(SIX_WRONG, "workspace", recipe=recipe(lr=2))
-SEVERAL = Seeds(20, of_recipe([0.5, 0.52, 0.54]), of_recipe([0.7, 0.8, 0.9], lr=2))
-
-
-def test_the_recipes_come_before_the_networks_where_the_file_is_about_them() -> None:
-    lines = markdown(MAIN, WORKSPACE, SEVERAL).splitlines()
-    assert lines[0].startswith("**This recipe is better: mean accuracy 52.00 ± 2.00 % → 80.00")
-    assert lines[2].startswith("**This network is worse: 100.00 % → 70.00 %")
-    assert "| 2            | 54.00 % | 90.00 % | +36.00 |" in lines
-    assert not any("make seeds BASE" in line for line in lines)
-
-
-def test_a_file_about_other_recipes_is_named_and_not_used() -> None:
-    other = Seeds(20, of_recipe([1, 1]), of_recipe([1, 1], lr=3))
-    text = markdown(MAIN, WORKSPACE, other)
-    assert text.startswith("**This network is worse")
-    assert "\n`evidence/seeds.json` is of other recipes. Its head differs in `lr`.\n" in text
-    assert "`make seeds BASE=aaaaaaa` trains both" in text
-    other = Seeds(20, of_recipe([1, 1], code="0"), of_recipe([1, 1]))
-    said = "Its base differs in `stages/train.py`. Its head differs in `lr`."
-    assert f" is of other recipes. {said}\n" in markdown(MAIN, WORKSPACE, other)
-
-
-def test_how_to_compare_the_recipes_is_said_where_they_and_the_predictions_differ() -> None:
-    committed = made_run(SIX_WRONG, revision=Revision("$(date)", "b" * 40), recipe=recipe(lr=2))
-    assert "better? `make seeds BASE=aaaaaaa HEAD=bbbbbbb` trains" in markdown(MAIN, committed)
-    assert "make seeds" not in markdown(MAIN, made_run(LABELS, recipe=recipe(lr=2)))
-    assert "the same recipe" not in markdown(MAIN, MAIN)
-    assert "Both sides have the same recipe." in markdown(MAIN, made_run(SIX_WRONG), SEVERAL)
 
 
 def test_the_report_says_how_many_seeds_the_change_takes() -> None:
     """Changes of 2, 1 and 0 points: with 2 degrees of freedom, 5.65 standard errors of 1 / √3."""
     base = of_recipe([0.5, 0.6, 0.7])
     text = markdown(MAIN, WORKSPACE, Seeds(20, base, of_recipe([0.52, 0.61, 0.7], lr=2)))
+    assert text.index("these recipes differ") < text.index("This network is worse")
     assert "± 1.00 points: one of 3.26 points or more is found with a power of 80 %.\n" in text
     assert "- To find one of +1.00 points with a power of 80 % takes 10 seeds.\n" in text
     text = markdown(MAIN, WORKSPACE, Seeds(20, base, of_recipe([0.52, 0.6, 0.681], lr=2)))
@@ -272,14 +204,14 @@ def test_the_report_says_how_many_seeds_the_change_takes() -> None:
 
 
 def test_the_file_of_seeds_is_read_as_it_was_written_and_no_other() -> None:
-    assert recipes.parse(recipes.encode(SEVERAL)) == SEVERAL
     two = of_recipe([1, 1])
+    written = Seeds(20, two, of_recipe([0.9, 1], lr=2))
+    assert recipes.parse(recipes.encode(written)) == written
     no_accuracy = RecipeRuns(recipe(), [SeedRun(seed, {}, "") for seed in (0, 1)])
     for seeds, reason in (
         (Seeds(20, of_recipe([1]), two), "both need the same, two or more"),
         (Seeds(20, two, no_accuracy), "a run has no test.accuracy"),
         (Seeds(20, two, of_recipe([1, float("inf")])), "finite"),
-        (Seeds(0, two, two), "greater than 0"),
     ):
         with pytest.raises(ValueError, match=reason):
             recipes.parse(json.dumps(asdict(seeds)).encode())

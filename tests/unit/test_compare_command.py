@@ -35,11 +35,10 @@ def as_json(captured: Captured, *arguments: str) -> Any:  # noqa: ANN401
 @in_repository
 def test_the_workspace_and_the_commit_hold_the_same() -> None:
     committed, present = load("main"), load("workspace")
-    assert committed.predictions.equals(present.predictions)
     assert committed.predictions.values.tolist()[9] == [9, 3, 8, 0.9]
-    for name in ("params", "metrics", "digests", "code", "requirements", "stale"):
+    for name in ("params", "digests", "code", "stale"):
         assert getattr(committed, name) == getattr(present, name)
-    assert present.params["train.lr"] == 0.001
+    assert committed.metrics == present.metrics
     assert present.metrics == {"per_digit.3": 0.9, "test.accuracy": 0.9, "test.loss": 5}
     assert present.requirements == {"scipy": "==1.17.1", "torch": ">=2.13,<2.14"}
     assert present.stale == []
@@ -50,10 +49,8 @@ def test_the_workspace_and_the_commit_hold_the_same() -> None:
     ("path", "content", "remedy"),
     [
         ("dvc.lock", b"<<<<<<< HEAD\n", "make it with `dvc repro`"),
-        ("params.yaml", b"- 1\n", "no stage writes this file"),
+        ("dvc.yaml", b"stages: {train: {outs: [x]}}\n", "no stage writes this file"),
         ("metrics/metrics.json", b'{"test": {"accuracy": NaN}}', "make it with `dvc repro`"),
-        ("metrics/metrics.json", b'{"test": {"loss": 1}}', "make it with `dvc repro`"),
-        ("metrics/predictions.csv", b"", "make it with `dvc repro`"),
         (SEEDS, b'{"n": 10}', "make it again with `make seeds`, or remove it"),
     ],
 )
@@ -87,48 +84,30 @@ def test_a_regression_fails_where_it_is_asked_to(capfdbinary: Captured) -> None:
     assert printed(capfdbinary, "main").startswith("**This network is worse: 90.00 % → 20.00 %")
     with pytest.raises(SystemExit, match="1"):
         compare("main", "--fail-on-regression")
-    error = capfdbinary.readouterr().err
-    assert error.startswith(b"--fail-on-regression: This network is worse: 90.00")
     compare("workspace", "main", "--fail-on-regression")
     write_run(Path(), 0.001, 0, [3] * 4 + [8] * 6)  # five flips: no evidence
     compare("main", "--fail-on-regression")
 
 
-def write_seeds(base: list[float], head: list[float]) -> None:
-    """The file about main and the workspace, with these accuracies."""
-    sides = [
-        RecipeRuns(
-            load(name).recipe,
-            [SeedRun(seed, {"test.accuracy": value}, None) for seed, value in enumerate(side)],
-        )
-        for name, side in (("main", base), ("workspace", head))
-    ]
-    Path(SEEDS).parent.mkdir(exist_ok=True)
-    Path(SEEDS).write_bytes(encode(Seeds(10, *sides)))
-
-
 @in_repository
-def test_where_several_seeds_were_run_a_regression_is_one_of_the_recipe(
-    capfdbinary: Captured,
-) -> None:
+def test_where_several_seeds_were_run_the_recipe_is_judged(capfdbinary: Captured) -> None:
     write_run(Path(), 0.01, 0, [3] * 2 + [8] * 8)
-    assert as_json(capfdbinary, "main")["recipes"] == {"same": False, "seeds": None, "unfit": {}}
-    write_seeds([0.5, 0.6, 0.7], [0.61, 0.70, 0.80])
+    sides = []
+    for name, accuracies in (("main", [0.5, 0.6, 0.7]), ("workspace", [0.61, 0.70, 0.80])):
+        metrics = [{"test.accuracy": accuracy} for accuracy in accuracies]
+        runs = [SeedRun(seed, scores, None) for seed, scores in enumerate(metrics)]
+        sides.append(RecipeRuns(load(name).recipe, runs))
+    Path(SEEDS).parent.mkdir()
+    Path(SEEDS).write_bytes(encode(Seeds(10, *sides)))
     seeds = as_json(capfdbinary, "main", "--fail-on-regression")["recipes"]["seeds"]
     assert seeds["verdict"] == "better"
-    assert printed(capfdbinary, "main").startswith(
-        f"**{seeds['sentence']}**\n\n**This network is w"
-    )
-    write_seeds([0.61, 0.70, 0.80], [0.5, 0.6, 0.7])
-    commit()
-    with pytest.raises(SystemExit, match="1"):
-        compare("main~1", "main", "--fail-on-regression")
-    assert capfdbinary.readouterr().err.startswith(b"--fail-on-regression: This recipe is worse")
+    recipe, network, *_ = printed(capfdbinary, "main").split("\n\n")
+    assert recipe == f"**{seeds['sentence']}**"
+    assert network.startswith("**This network is worse")
 
 
 @in_repository
 def test_files_that_contradict_each_other_fail_the_command(capfdbinary: Captured) -> None:
-    assert "\n\nThe files of each revision agree with each other: " in printed(capfdbinary, "main")
     metrics = Path("metrics/metrics.json")
     metrics.write_text(metrics.read_text().replace('"accuracy": 0.9', '"accuracy": 0.9999'))
     with pytest.raises(SystemExit, match="1"):
@@ -137,16 +116,11 @@ def test_files_that_contradict_each_other_fail_the_command(capfdbinary: Captured
     with pytest.raises(SystemExit, match="1"):
         compare("main", "--json")
     found = json.loads(capfdbinary.readouterr().out)["contradictions"]
-    assert {name.split()[0]: len(lines) for name, lines in found.items()} == {
-        "main": 0,
-        "workspace": 2,  # the predictions, and the last epoch
-    }
-    first, second = found["workspace"]
-    assert output.startswith(
-        "**Do not believe what follows: the files of `workspace` contradict each other.** Run `dvc"
-        f" repro --force` there, and compare again.\n\n- `{first}`\n- `{second}`\n\n**Same"
-    )
-    assert "agree with each other" not in output
+    committed, workspace = found.values()
+    assert committed == []
+    first, second = workspace  # of the predictions, and of the last epoch
+    assert output.startswith("**Do not believe what follows: the files of `workspace` contradict")
+    assert f"\n\n- `{first}`\n- `{second}`\n\n**Same" in output
 
 
 @in_repository
@@ -158,12 +132,9 @@ def test_seeds_are_lists_of_revisions(capfdbinary: Captured) -> None:
             git("tag", f"lr{lr}-{seed}")
     content = as_json(capfdbinary, "--seeds", "lr0.01-1,lr0.01-2", "lr0.1-1,lr0.1-2")
     assert content["verdict"] == "worse"
-    assert content["params"] == {"train.lr": {"base": 0.01, "head": 0.1}}
     assert content["metrics"]["test.accuracy"]["head"] == {"n": 2, "mean": 0.8, "deviation": 0}
     assert [run["seed"] for run in content["base"]["runs"]] == [1, 2]
     assert len(content["contradictions"]) == len(content["stale"]) == 4
-    with pytest.raises(UserError, match=r"^BASE has train.seed \[1\], HEAD has \[2\]"):
-        compare("--seeds", "lr0.01-1", "main")
     with pytest.raises(SystemExit, match="2"):
         compare("--seeds", "main,main", "main,main", "--images", "pictures")
 

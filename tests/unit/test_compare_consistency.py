@@ -60,10 +60,6 @@ def last_epoch(loss: float) -> list[EpochScores]:
     return [EPOCHS[0], EPOCHS[1]._replace(loss=loss)]
 
 
-def test_files_that_agree() -> None:
-    assert found() == []
-
-
 @pytest.mark.parametrize(
     ("name", "value", "facts"),
     [
@@ -91,8 +87,9 @@ def test_the_loss_may_be_as_low_as_the_confidences_allow(offset: float) -> None:
     assert len(found(epochs=last_epoch(loss), metrics={"test.loss": loss})) == (offset < 0)
 
 
-def test_confidences_of_one_have_a_loss() -> None:
+def test_files_that_agree_also_with_confidences_of_one() -> None:
     """Six decimals hide what is nearer: nothing says that the loss is infinite."""
+    assert found() == []
     rows = [row._replace(confidence=1.0) for row in ROWS]
     assert found(rows=rows, epochs=last_epoch(5.0), metrics={"test.loss": 5.0}) == []
 

@@ -1,15 +1,11 @@
 """The paths of the pipeline are those of dvc.yaml, which no tool repeats."""
 
-from pathlib import Path
-
 import pytest
 
 from stages.common.errors import UserError
-from tests.support.run_files import RIGHT, git, write_run
 from tests.support.runner import ROOT
 from tools import dvc_files
-from tools.dvc_files import Lock, Pipeline, read_pipeline
-from tools.git import WORKSPACE, resolve
+from tools.dvc_files import Lock, Pipeline
 
 PATHS = {
     dvc_files.DATA: "data/MNIST/raw",
@@ -32,19 +28,10 @@ def test_each_output_is_where_dvc_yaml_says_and_no_tool_writes_its_path_down() -
             assert [path for path in PATHS.values() if path in text] == [], source
 
 
-@pytest.mark.usefixtures("repository")
-def test_each_revision_has_its_own_paths() -> None:
-    git("tag", "old")
-    write_run(Path(), 0.1, 0, RIGHT, metrics="scores")
-    assert read_pipeline(resolve("old")).path(dvc_files.METRICS) == "metrics/metrics.json"
-    assert read_pipeline(WORKSPACE).path(dvc_files.METRICS) == "scores/metrics.json"
-
-
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
         ("stages: {}", "has none"),
-        ("stages: {evaluate: {cmd: x, plots: [a.csv, {b.csv: {x: 1}}]}}", r"has a\.csv, b\.csv"),
         ("stages: {evaluate: {cmd: x, plots: [a/epochs.csv, b/epochs.csv]}}", r"b/epochs\.csv"),
     ],
 )
@@ -52,13 +39,6 @@ def test_an_output_that_is_not_there_once_is_named(text: str, reason: str) -> No
     start = r"^dvc\.yaml: stages\.evaluate\.plots: must name one path that ends in 'epochs\.csv' "
     with pytest.raises(UserError, match=rf"{start}\(.*{reason}"):
         Pipeline.parse(text.encode()).path(dvc_files.EPOCHS)
-
-
-@pytest.mark.usefixtures("repository")
-def test_a_damaged_dvc_yaml_is_one_line() -> None:
-    Path("dvc.yaml").write_text("stages: {train: {outs: [x]}}\n")
-    with pytest.raises(UserError, match=r"^workspace: dvc\.yaml: not as .* stages\.train\.cmd"):
-        dvc_files.locate(dvc_files.MODEL)
 
 
 def test_the_lock_holds_the_digests_of_outputs_and_of_code() -> None:

@@ -21,10 +21,8 @@ def test_dropout_is_left_out(config: NetworkConfig) -> None:
     [
         nn.GELU(),
         nn.Conv2d(2, 2, 3, groups=2),
-        nn.Conv2d(2, 2, 3, dilation=2),
         nn.Conv2d(2, 2, 3, padding="same"),
         nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
-        nn.MaxPool2d(2, padding=1),
         nn.MaxPool2d(2, ceil_mode=True),
         nn.LogSoftmax(dim=0),
     ],

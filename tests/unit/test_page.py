@@ -38,10 +38,6 @@ def test_examples_come_by_cell_the_most_telling_first_and_not_too_many() -> None
     assert set(many.groupby(["label", "predicted"]).size()) == {results.EXAMPLES}
 
 
-def test_values_of_params_are_texts_with_what_is_nested_on_lines() -> None:
-    assert results.text({"a": 0.001, "b": ["x", True]}) == "a: 0.001\nb: x\nTrue"
-
-
 @pytest.fixture
 def workspace(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An evaluated workspace with a picture, the working directory. It is no git repository."""
@@ -64,8 +60,6 @@ def test_the_rates_are_those_of_the_metrics(workspace: Path) -> None:
     ("missing", "remedy"),
     [
         ("data", "`dvc repro download`"),
-        ("models", "`dvc repro train`"),
-        ("metrics/predictions.csv", "`dvc repro`"),
         ("metrics/plots", "`dvc repro`"),
         ("metrics/epochs.csv", "not a git repository"),  # the page does not read this file
     ],

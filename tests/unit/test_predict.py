@@ -1,7 +1,6 @@
 import io
 import json
 import os
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -77,11 +76,9 @@ def test_a_folder_stands_for_the_pictures_in_it_in_order(tmp_path: Path, capsys:
     names = [str(tmp_path / "scans" / name) for name in ("a.jpeg", "b.PNG", "deep/c.webp")]
     assert found == ["x.png", *names, "-"]
     assert capsys.readouterr().err.startswith(f"{tmp_path / 'scans'}: 2 files skipped")
-
-
-def test_a_folder_without_pictures_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=re.escape(str(tmp_path))):
-        predict.list_pictures([str(tmp_path)])
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="empty"):
+        predict.list_pictures([str(tmp_path / "empty")])
 
 
 def test_more_than_one_digit_is_said_and_classified_all_the_same(
