@@ -102,8 +102,9 @@ def test_the_most_confident_mistakes_come_first_and_ties_in_the_order_of_the_ima
 
 
 def lines(axes: Axes) -> dict[str, object]:
-    """The points of each line, by its label."""
-    return {str(line.get_label()): line.get_xydata() for line in axes.lines}
+    """The points of each line that the legend names, by its label."""
+    named = {str(line.get_label()): line.get_xydata() for line in axes.lines}
+    return {label: points for label, points in named.items() if not label.startswith("_")}
 
 
 def test_the_curves_put_the_scores_at_the_last_step_of_their_epoch() -> None:
