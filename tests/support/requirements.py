@@ -1,14 +1,9 @@
 """The requirements files, read."""
 
-import re
-
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.support.runner import ROOT
-
-# PyTorch's CUDA build pins these itself. Its CPU build does not need them.
-OF_CUDA = re.compile("nvidia-|cuda-|triton")
 
 
 def listed(name: str) -> dict[str, Requirement]:

@@ -1,5 +1,4 @@
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ from tests.support import posix, tiny
 
 IMAGES, LABELS = mnist.FILES["test"]
 CONTENTS = tiny.files()
-AGAIN = "get it again with `dvc repro --force download`"
 
 ONE_ROW = bytes.fromhex("00000803 00000002 00000001 00000003 010203 0405ff")
 
@@ -31,13 +29,6 @@ def assert_named(folder: Path, name: str, fault: str) -> None:
     assert fault in line
 
 
-def replace(folder: Path, name: str, content: bytes) -> None:
-    """Put other content into a file and its digest into SHA256SUMS."""
-    (folder / name).write_bytes(content)
-    digests = mnist.read_digests(folder) | {name: sha256(content)}
-    (folder / mnist.DIGESTS).write_bytes(mnist.encode_digests(digests))
-
-
 def test_idx_is_a_header_with_the_shape_and_the_values() -> None:
     array = mnist.decode_idx(ONE_ROW)
     assert array.dtype == np.uint8
@@ -45,41 +36,30 @@ def test_idx_is_a_header_with_the_shape_and_the_values() -> None:
     assert mnist.encode_idx(array) == ONE_ROW
 
 
-@pytest.mark.parametrize(("split", "n", "seed"), [("train", tiny.TRAIN, 1), ("test", tiny.TEST, 2)])
-def test_load_returns_the_images_and_labels_of_a_split(
-    folder: Path, split: Literal["train", "test"], n: int, seed: int
-) -> None:
-    for array, expected in zip(mnist.load(folder, split), tiny.digits(n, seed), strict=True):
+def test_load_returns_the_images_and_labels_of_a_split(folder: Path) -> None:
+    for array, expected in zip(mnist.load(folder, "test"), tiny.digits(tiny.TEST, 2), strict=True):
         np.testing.assert_array_equal(array, expected, strict=True)
+    assert len(mnist.load(folder, "train")[0]) == tiny.TRAIN
 
 
 @pytest.mark.parametrize(
-    "content",
+    ("name", "content"),
     [
-        b"\0\0\x08",
-        CONTENTS[IMAGES][:15],
-        CONTENTS[IMAGES][:-1],
-        CONTENTS[IMAGES] + b"\0",
-        b"\0\0\x0d" + CONTENTS[IMAGES][3:],  # 13 is float
-        mnist.encode_idx(np.zeros((tiny.TEST, 28, 27), np.uint8)),
+        (IMAGES, b"\0\0\x08"),
+        (IMAGES, CONTENTS[IMAGES][:-1]),
+        (IMAGES, b"\0\0\x0d" + CONTENTS[IMAGES][3:]),  # 13 is float
+        (IMAGES, mnist.encode_idx(np.zeros((tiny.TEST, 28, 27), np.uint8))),
+        (LABELS, mnist.encode_idx(np.zeros(tiny.TEST - 1, np.uint8))),
+        (LABELS, mnist.encode_idx(np.full(tiny.TEST, 10, np.uint8))),
     ],
 )
-def test_a_file_that_holds_no_images_is_named(folder: Path, content: bytes) -> None:
-    replace(folder, IMAGES, content)
-    assert_named(folder, IMAGES, AGAIN)
-
-
-@pytest.mark.parametrize(
-    "labels",
-    [
-        np.zeros(tiny.TEST - 1, np.uint8),
-        np.zeros((tiny.TEST, 1), np.uint8),
-        np.full(tiny.TEST, 10, np.uint8),
-    ],
-)
-def test_each_image_needs_one_label_from_0_to_9(folder: Path, labels: mnist.Labels) -> None:
-    replace(folder, LABELS, mnist.encode_idx(labels))
-    assert_named(folder, LABELS, AGAIN)
+def test_a_file_that_holds_no_images_or_not_a_label_for_each_is_named(
+    folder: Path, name: str, content: bytes
+) -> None:
+    (folder / name).write_bytes(content)
+    digests = mnist.read_digests(folder) | {name: sha256(content)}
+    (folder / mnist.DIGESTS).write_bytes(mnist.encode_digests(digests))
+    assert_named(folder, name, "get it again with `dvc repro --force download`")
 
 
 @pytest.mark.parametrize(
@@ -87,10 +67,8 @@ def test_each_image_needs_one_label_from_0_to_9(folder: Path, labels: mnist.Labe
     [
         (mnist.DIGESTS, None, "not found; get the data with `dvc repro download`"),
         (mnist.DIGESTS, b"not digests\n", "not a list of digests"),
-        (mnist.DIGESTS, b"\xff\xfe", "not a list of digests"),
         (IMAGES, None, "not found; get the data with `dvc repro download`"),
         (IMAGES, CONTENTS[IMAGES][:-1] + b"\1", "damaged: its SHA-256 is not the one"),
-        (LABELS, CONTENTS[LABELS][:-1], "damaged: its SHA-256 is not the one"),
     ],
 )
 def test_a_missing_or_damaged_file_is_named(

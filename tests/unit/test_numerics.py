@@ -14,15 +14,6 @@ REPORT = (
     " print(torch.backends.cpu.get_cpu_capability()); print(torch.get_num_threads())"
 )
 
-REPORT_GPU = """
-import os, torch
-from stages.model import numerics
-numerics.pin_gpu()
-print(torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
-print(torch.backends.cudnn.benchmark, torch.are_deterministic_algorithms_enabled())
-print(torch.is_deterministic_algorithms_warn_only_enabled(), os.environ["CUBLAS_WORKSPACE_CONFIG"])
-"""
-
 
 def workers(*arguments: str) -> object:
     parser = ArgumentParser()
@@ -64,23 +55,13 @@ def test_a_cpu_without_avx2_is_left_alone_and_told(monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("system", "architecture", "build", "reason"),
-    [
-        ("Windows", "x86_64", "BLAS_INFO=mkl", "nobody has compared them on Windows x86_64"),
-        ("Darwin", "aarch64", "BLAS_INFO=accelerate", "nobody has compared them on macOS aarch64"),
-        ("Linux", "riscv64", "", "nobody has compared them on Linux riscv64"),
-    ],
+    ("system", "architecture"), [("Windows", "x86_64"), ("macOS", "aarch64"), ("Linux", "riscv64")]
 )
 def test_where_nobody_has_compared_the_bits_none_are_claimed(
-    system: str, architecture: str, build: str, reason: str
+    system: str, architecture: str
 ) -> None:
-    assert numerics.why_bits_may_differ(system, architecture, build) == reason
-
-
-def test_a_gpu_computes_float32_in_full_and_the_same_way_each_time() -> None:
-    """PyTorch's switches; nobody has run it on a GPU."""
-    process = runner.python("-c", REPORT_GPU)
-    assert process.stdout.split() == ["False", "False", "False", "True", "True", ":4096:8"]
+    reason = numerics.why_bits_may_differ(system, architecture, build="")
+    assert reason == f"nobody has compared them on {system} {architecture}"
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")

