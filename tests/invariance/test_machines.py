@@ -34,6 +34,7 @@ def test_an_intel_and_an_amd_cpu_give_the_same_files_as_this_one(
     assert results == dict.fromkeys(WORKERS, here)
 
 
+@pytest.mark.slow
 def test_without_the_settings_this_cpu_gives_other_weights(
     pipeline: Pipeline, here: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

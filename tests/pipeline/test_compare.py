@@ -83,8 +83,3 @@ def test_the_pictures_need_mnist_and_nothing_else(compared: Project, tmp_path: P
     for name in names:
         with Image.open(folder / name) as picture:
             assert len(picture.getcolors(2**24) or []) > 10  # not blank
-
-
-def test_make_compares_with_the_last_commit_or_any_other(project: Project) -> None:
-    assert "tools.compare 'HEAD' 'workspace'" in project.make("-n", "compare")
-    assert "From `main` (" in project.make("compare", "BASE=main", "HEAD=HEAD")

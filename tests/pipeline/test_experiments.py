@@ -23,6 +23,7 @@ def run_queue(project: Project) -> dict[str, str]:
     return {row.split()[1]: row.split()[-1] for row in table}
 
 
+@pytest.mark.slow
 def test_an_experiment_is_compared_with_its_commit(project: Project) -> None:
     output = project("dvc", "exp", "run", "--name", "lower", "-S", "train.lr=1e-3")
     assert stages_in(output) == ["train", "evaluate", "plot"]

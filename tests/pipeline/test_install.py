@@ -25,7 +25,6 @@ from tests.support.runner import ROOT
 if sys.platform != "linux":
     pytest.skip("only for Linux there are two builds of PyTorch", allow_module_level=True)
 
-import pty
 
 UV = Path(sys.executable).with_name("uv")
 AS_FOUND, CPU_BUILD = "PyTorch as it is found: ", "PyTorch's CPU build: "
@@ -217,23 +216,6 @@ def test_a_choice_that_cannot_be_met_is_an_error_before_pip_runs(clone: Clone) -
     assert clone.refuse("TORCH=cpu").startswith("TORCH=cpu: index.invalid cannot be reached ([Err")
     assert clone.refuse("TORCH=gpu") == "TORCH is 'gpu'. It may be cpu, cuda, or empty"
     assert clone.installed() == set()
-
-
-def test_the_settings_of_pip_stay_in_force(clone: Clone, tmp_path: Path) -> None:
-    wheel(tmp_path / "extra/two", "two", "1.0")
-    wheel(tmp_path / "wheels", "three", "1.0")
-    clone.require("torch>=2.13,<2.14", "large", "two", "three")
-    with serve(tmp_path / "extra") as extra:
-        clone.variables["PIP_EXTRA_INDEX_URL"] = extra
-        clone.variables["PIP_FIND_LINKS"] = str(tmp_path / "wheels")
-        clone.make()
-    assert clone.installed() == {"torch-2.13.0+cpu", "large-1.0", "two-1.0", "three-1.0"}
-
-
-def test_on_a_terminal_pip_shows_its_progress(clone: Clone) -> None:
-    main, terminal = pty.openpty()
-    assert clone.start(output=terminal).wait() == 0
-    assert b"Successfully installed torch-2.13.0+cpu" in os.read(main, 100_000)
 
 
 def kill_when(condition: Callable[[], object], process: subprocess.Popen[str]) -> None:

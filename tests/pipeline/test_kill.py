@@ -10,7 +10,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from multiprocessing.process import BaseProcess
@@ -145,30 +144,6 @@ def test_killed_at_each_step_of_saving(whole: Path, workspace: Path) -> None:
     assert resumed > step / 3
 
 
-@pytest.mark.slow
-def test_killed_at_thirty_random_moments(whole: Path, workspace: Path) -> None:
-    moments = random.Random(2)  # noqa: S311
-    started = time.monotonic()
-    finish(workspace)
-    usual = time.monotonic() - started
-    resumed = killed = 0
-    while killed < 30:
-        remove_outputs(workspace)
-        process = start(workspace)
-        process.join(moments.uniform(0, usual))
-        process.kill()
-        process.join()
-        log = workspace / "log"
-        resumed += log.exists() and "Resuming after epoch" in log.read_text()
-        if process.exitcode == 0:
-            assert runner.training_digests(workspace) == runner.training_digests(whole)
-        else:
-            killed += 1
-    finish(workspace)
-    assert runner.training_digests(workspace) == runner.training_digests(whole)
-    assert resumed > 0
-
-
 @pytest.fixture
 def training(slow: Project) -> Iterator[subprocess.Popen[str]]:
     """`dvc repro --force` in its third epoch, in a process group of its own as at a terminal."""
@@ -253,22 +228,3 @@ def test_dvc_is_killed_and_the_trainer_lives(
     output = slow("dvc", "repro", "train")
     assert "Training has finished" in output
     assert slow("git", "status", "--short") == ""
-
-
-def change_params(folder: Path) -> None:
-    runner.write_params(folder, train={"epochs": 2, "batch_size": 20, "lr": 0.04, "log_every": 30})
-
-
-def test_a_changed_run_does_not_resume(workspace: Path) -> None:
-    changes: dict[str, Callable[[Path], None]] = {
-        "params": change_params, "data": runner.change_data, "code": runner.change_code,
-    }  # fmt: skip
-    start(workspace, die_at=25).join()  # in the second epoch
-    shutil.copytree(runner.ROOT / "stages", workspace / "stages")
-    for name, change in changes.items():
-        changed = shutil.copytree(workspace, workspace.with_name(name))
-        change(changed)
-        command = [sys.executable, "-m", "stages.train", *ARGUMENTS]
-        printed = subprocess.run(command, cwd=changed, capture_output=True, text=True, check=True)
-        assert f"epoch-01.safetensors is of a run with other {name}\n" in printed.stdout
-        assert "Resuming" not in printed.stdout

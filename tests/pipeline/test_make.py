@@ -37,6 +37,7 @@ def test_a_recipe_is_an_experiment_with_its_values_that_replaces_no_other(projec
     assert project.experiment("tuned") == commit
 
 
+@pytest.mark.slow
 def test_clean_and_rerun_start_from_nothing_and_give_the_same_bytes_with_one_worker(
     project: Project,
 ) -> None:

@@ -1,16 +1,12 @@
 """The page of a tiny run, as a file and in a real browser."""
 
-import base64
 import re
 import shutil
 from collections.abc import Iterator
-from itertools import product
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image, ImageDraw
 from playwright.sync_api import Browser, Page, expect
 
 from stages.common import mnist
@@ -19,7 +15,6 @@ from tests.support import browser, tiny
 from tests.support.project import Project
 from tools.page import commit, results
 from tools.page.__main__ import SCRIPTS
-from tools.prepare import Grey, prepare
 
 # Text that would run, were it not escaped.
 HOSTILE = "</script><script>hacked = 1</script><img src=x onerror='hacked = 1'>\"'&"
@@ -110,42 +105,6 @@ def test_it_works_without_a_network_and_without_complaints(
         assert page.evaluate("document.documentElement.scrollWidth") == width
         ground = page.evaluate("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(15, 17, 21)") == (scheme == "dark")
-
-
-@needs_chromium
-def test_a_drawing_is_prepared_as_tools_predict_prepares_a_picture_of_it(page: Page) -> None:
-    random = np.random.default_rng(4)
-    answers = []
-    for parts in range(60):
-        drawing = blobs(random, parts % 5 + 1)
-        expected = prepare(Image.fromarray(drawing))
-        image, several = page.evaluate(
-            """(pixels) => {
-              const amounts = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
-              const { image, several } = prepare(amounts, 560, 560);
-              return [[...image], several];
-            }""",
-            base64.b64encode(drawing.tobytes()).decode(),
-        )
-        # A centre of mass that is almost between two pixels is rounded up or down.
-        seen = 255 * np.reshape(image, (28, 28))
-        moved = [np.roll(seen, shift, axis=(0, 1)) for shift in product((-1, 0, 1), repeat=2)]
-        difference = min((abs(image - expected.image) for image in moved), key=np.mean)
-        assert difference.max() < 20
-        assert difference.mean() < 1
-        assert several == expected.several
-        answers.append(several)
-    assert 15 < sum(answers) < 45
-
-
-def blobs(random: np.random.Generator, n: int) -> Grey:
-    """Ink (255) of `n` ellipses that may touch, some as small as dust."""
-    picture = Image.new("L", (560, 560))
-    for _ in range(n):
-        left, top = random.integers(10, (200, 390))
-        width, height = random.integers(10, 160, 2)
-        ImageDraw.Draw(picture).ellipse((left, top, left + width, top + height), fill=255)
-    return np.asarray(picture)
 
 
 @needs_chromium

@@ -66,10 +66,3 @@ def test_everything_has_wheels_and_is_listed(
     expected = {name for file in FILES for name in listed(file)}
     assert {name for name in found - expected if not OF_CUDA.match(name)} == set()
     assert "torch" in found
-
-
-def test_the_next_python_has_no_wheels(cache: Path) -> None:
-    major, minor = install.NEWEST
-    process = resolve(cache, (major, minor + 1), LINUX, "requirements.txt")
-    assert process.returncode == 1
-    assert "has no usable wheels" in process.stderr

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
+import pytest
 
+from stages.common.files import sha256
 from tests.support import posix, runner, tiny
 from tests.support.project import wait_for
 
@@ -67,12 +69,23 @@ def test_processes_and_hosts_give_the_bytes_of_one_process(tmp_path: Path) -> No
     assert runner.training_digests(second) == {}
 
 
+def change_data(folder: Path) -> None:
+    """Change one pixel, and its file's digest in SHA256SUMS to fit."""
+    path = folder / runner.DATA / "train-images-idx3-ubyte"
+    content = bytearray(path.read_bytes())
+    before = sha256(bytes(content))
+    content[-1] ^= 1
+    path.write_bytes(content)
+    sums = path.with_name("SHA256SUMS")
+    sums.write_text(sums.read_text().replace(before, sha256(bytes(content))))
+
+
 def test_processes_that_differ_refuse_to_start(tmp_path: Path) -> None:
     first, second = (workspace(tmp_path / "a"), workspace(tmp_path / "b", lr=0.04))
     for folder in (first, second):
         shutil.copytree(runner.ROOT / "stages", folder / "stages")
     runner.change_code(second)
-    runner.change_data(second)
+    change_data(second)
     with ending(*two_hosts(first, second)) as printed:
         for text in printed:
             assert "\nrank 1 has other params, data, code than rank 0\n" in text
@@ -80,6 +93,7 @@ def test_processes_that_differ_refuse_to_start(tmp_path: Path) -> None:
     assert runner.training_digests(first) == {}
 
 
+@pytest.mark.slow
 def test_more_processes_than_shards_are_refused(tmp_path: Path) -> None:
     process = start(workspace(tmp_path), "--nproc-per-node=4")
     with ending(process) as (printed,):
@@ -87,6 +101,7 @@ def test_more_processes_than_shards_are_refused(tmp_path: Path) -> None:
     assert process.returncode != 0
 
 
+@pytest.mark.slow
 def test_a_killed_process_ends_all_and_the_next_run_goes_on(tmp_path: Path) -> None:
     plain, killed = (workspace(tmp_path / name, epochs=5, batch_size=4) for name in "ab")
     runner.run(plain, "train", "--workers=2")

@@ -59,6 +59,7 @@ def test_a_revision_is_verified_with_the_data_and_without_the_code_of_the_worksp
     assert list(scratch.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_code_that_never_ran_shows_though_dvc_and_the_lock_agree(project: Project) -> None:
     edit(project, "stages/train.py", "generator(seed, epoch)", "generator(seed, epoch, 1)")
     project("dvc", "commit", "--force")

@@ -2,8 +2,6 @@
 with the reason. mypy, too, looks at `sys.platform`."""
 
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -13,19 +11,3 @@ only = pytest.mark.skipif(
 only_linux = pytest.mark.skipif(
     sys.platform != "linux", reason="needs Linux: /proc, mount, setpriv"
 )
-
-
-@contextmanager
-def largest_file(size: int) -> Iterator[None]:
-    """This process writes no file of more bytes, until the end of the `with`."""
-    if sys.platform == "win32":
-        pytest.skip("Windows has no limit on the size of a file")
-    else:
-        import resource  # noqa: PLC0415 - Windows lacks it
-
-        before = resource.getrlimit(resource.RLIMIT_FSIZE)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
