@@ -83,6 +83,8 @@ def sparing_files_in_use(usual: Callable[..., None]) -> Callable[..., None]:
 def is_in_use(path: Path) -> bool:
     """Whether this process has the file open or mapped."""
     process = psutil.Process()
+    if sys.platform == "darwin":  # psutil has no maps there, and nobody simulates Windows there
+        raise NotImplementedError
     opened = {file.path for file in process.open_files()}
     return str(path) in opened | {file.path for file in process.memory_maps()}
 

@@ -81,6 +81,18 @@ def test_a_run_finds_the_epochs_that_it_finished_and_a_finished_run_leaves_none(
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_what_another_run_kept_is_not_used(
+    tmp_path: Path, network: Network, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep(tmp_path, network, 1, 2)
+    other = RUN | {"params": {"lr": 0.01}, "code": {}}
+    assert resume.finished_epochs(tmp_path, other) == []
+    assert capsys.readouterr().out == (
+        f"Training again from epoch 1: {tmp_path / 'epoch-01.safetensors'} is of a run with other"
+        " params, code\n"
+    )
+
+
 def test_a_damaged_byte_costs_its_epoch_and_those_after_it(
     tmp_path: Path, network: Network, capsys: pytest.CaptureFixture[str]
 ) -> None:
