@@ -134,7 +134,7 @@ def train(
         nesterov=p.nesterov,
         weight_decay=p.weight_decay,
     )
-    finished: Iterator[bytes] = iter(())  # the state after each epoch that is not trained again
+    finished: Iterator[bytes] = iter(())  # the state after each epoch that was trained before
     if is_writer:
         finished = iter(resume.finished_epochs(args.progress, fingerprint))
         # All outputs are made anew. DVC has removed them, unless someone started this by hand.

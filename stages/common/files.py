@@ -44,12 +44,16 @@ def append(path: Path, line: bytes) -> None:
     """Add a line to the end of a file that is there. It is not synced: a power cut may lose it.
 
     Raises:
-        UserError: the file cannot be written or the disk is full.
+        UserError: another process has removed the file, or the disk is full.
     """
     try:
         with path.open("r+b") as file:
             file.seek(0, os.SEEK_END)
             file.write(line)
+    except FileNotFoundError:
+        raise UserError(
+            f"{path}: another process has removed it, perhaps another `dvc repro`; this one stops"
+        ) from None
     except OSError as error:
         raise _not_written(path, error) from error
 

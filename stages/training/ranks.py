@@ -75,8 +75,8 @@ def _check_same(fingerprint: Mapping[str, Any]) -> None:
     """
     names = list(fingerprint)
     digests = [files.sha256(files.canonical_json({name: fingerprint[name]})) for name in names]
-    own = torch.tensor(list(bytes.fromhex("".join(digests))), dtype=torch.uint8)
-    of_all = all_gather(own).view(size(), len(names), -1)  # (size, names, 32)
+    packed = torch.tensor(list(bytes.fromhex("".join(digests))), dtype=torch.uint8)
+    of_all = all_gather(packed).view(size(), len(names), -1)  # (size, names, 32)
     lines = []
     for number, theirs in enumerate(of_all):
         other = [
@@ -95,13 +95,13 @@ def map_shards(
     `pool`. The ranks exchange bytes and convert no number, so the bits stay as they are."""
     if size() == 1:
         return pool.map(function, shards)
-    own = pool.map(function, shards[rank() :: size()])
+    results = pool.map(function, shards[rank() :: size()])
     # Of 5 shards and 2 ranks, rank 0 has the shards 0, 2, 4 and rank 1 has 1, 3 and padding.
     turns = math.ceil(len(shards) / size())
-    padding = [own[0]] * (turns - len(own))
-    packed = torch.cat([_pack(result) for result in own + padding])
+    padding = [results[0]] * (turns - len(results))
+    packed = torch.cat([_pack(result) for result in results + padding])
     table = all_gather(packed).view(size(), turns, -1)
-    return [_unpack(table[n % size(), n // size()], own[0]) for n in range(len(shards))]
+    return [_unpack(table[n % size(), n // size()], results[0]) for n in range(len(shards))]
 
 
 def _pack(tensors: Sequence[Tensor]) -> Tensor:

@@ -71,7 +71,7 @@ def locked(folder: Path) -> Iterator[None]:
     except Timeout:
         raise UserError(
             f"{folder}: another process is training here; wait until it ends, or end it"
-            " (`pgrep -f stages.train` names it)"
+            " (`pgrep -af stages.train` lists it)"
         ) from None
     with held:
         yield

@@ -154,7 +154,7 @@ def test_each_side_has_its_own_code_and_the_workspace_counts_without_a_commit(
     counted: Counted,
 ) -> None:
     old = counted.content()
-    source = counted.folder / "stages/training/step.py"
+    source = counted.folder / "stages/training/augment.py"
     source.write_text(source.read_text() + "# another text, the same step\n")
     status = counted("git", "status", "--short")
     counted(*TRAIN, "workspace", "--n", "2")
@@ -162,7 +162,7 @@ def test_each_side_has_its_own_code_and_the_workspace_counts_without_a_commit(
     assert counted.ran("train") == 2  # of head: other code is another run
     new = counted.content()
     base, head = (new[side]["recipe"]["files"] for side in ("base", "head"))
-    assert {path for path in base if base[path] != head[path]} == {"stages/training/step.py"}
+    assert {path for path in base if base[path] != head[path]} == {"stages/training/augment.py"}
     assert new["head"]["runs"] == old["head"]["runs"]
 
 
