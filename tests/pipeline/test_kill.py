@@ -200,7 +200,9 @@ def test_ctrl_c_at_the_terminal(slow: Project, training: subprocess.Popen[str]) 
     os.killpg(training.pid, signal.SIGINT)
     output, _ = training.communicate()
     assert training.returncode != 0
-    assert "exited with 130" in output
+    # DVC runs a stage in $SHELL or /bin/sh. Some shells end by the signal, others give the
+    # trainer's 130 on.
+    assert re.search("exited with (-2|130)$", output, re.MULTILINE)
     assert_the_next_repro_resumes(slow)
 
 
