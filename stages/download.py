@@ -27,7 +27,7 @@ import requests
 from pydantic import Field, field_validator
 from tqdm import tqdm
 
-from stages.common import files, mnist, params
+from stages.common import files, inputs, mnist, params
 from stages.common.errors import UserError, run
 
 MAX_BYTES = 64 * 2**20  # of a file, packed or not; the largest of MNIST has 47,040,016
@@ -54,6 +54,7 @@ class DownloadParams(params.Params):
         return digests
 
 
+@inputs.guarded
 def main() -> None:
     parser = ArgumentParser(description="Download MNIST and check its digests.")
     parser.add_argument("folder", type=Path, help="where the files go")

@@ -21,7 +21,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 from tqdm import tqdm
 
-from stages.common import files, mnist, params, tables
+from stages.common import files, inputs, mnist, params, tables
 from stages.common.errors import UserError, run
 from stages.common.tables import EpochScores, Prediction
 from stages.model import numerics, weights
@@ -43,6 +43,7 @@ class HeldOutParams(params.Params):
     validation_size: Annotated[int, Field(ge=0)]
 
 
+@inputs.guarded
 def main() -> None:
     args = parse_arguments()
     p = params.load(args.params, "evaluate", EvaluateParams)

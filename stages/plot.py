@@ -27,7 +27,7 @@ from matplotlib.ticker import (
 )
 from pydantic import Field
 
-from stages.common import files, mnist, params, tables
+from stages.common import files, inputs, mnist, params, tables
 from stages.common.errors import UserError, run
 from stages.common.intervals import rate
 from stages.common.tables import EpochScores, History, Prediction
@@ -41,6 +41,7 @@ class PlotParams(params.Params):
     mistakes: Annotated[int, Field(ge=1, le=50)]
 
 
+@inputs.guarded
 def main() -> None:
     args = parse_arguments()
     p = params.load(args.params, "plot", PlotParams)
@@ -88,7 +89,7 @@ def read_first_images(path: Path) -> tuple[mnist.Images, mnist.Images]:
         UserError: the file is missing or is not that.
     """
     try:
-        original, augmented = mnist.decode_idx(path.read_bytes())
+        original, augmented = mnist.decode_idx(inputs.read(path))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; make it with `dvc repro`") from None
     except ValueError as error:

@@ -31,7 +31,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from stages.common import files, mnist, params, tables
+from stages.common import files, inputs, mnist, params, tables
 from stages.common.errors import UserError, run
 from stages.common.tables import History
 from stages.model import numerics, weights
@@ -73,11 +73,13 @@ class TrainParams(params.Params):
         return shards
 
 
+@inputs.guarded
 def main() -> None:
     start = time.monotonic()
     args = parse_arguments()
     p = params.load(args.params, "train", TrainParams)
     config = params.load(args.params, "model", NetworkConfig)
+    files.refuse_unwritable_cache()
     numerics.pin()
     device = numerics.choose_device(p.device)
 
@@ -145,7 +147,10 @@ def train(
         files.write(args.first_images, mnist.encode_idx(pairs))
         files.write(args.history, tables.encode(History, []))
 
+    history: list[History] = []
+
     def record(row: History) -> None:
+        history.append(row)
         if is_writer:
             files.append(args.history, tables.encode_rows([row]))
 
@@ -166,6 +171,8 @@ def train(
                 resume.keep(args.progress, epoch, fingerprint, network, optimizer, rows)
     if is_writer:
         weights.save(args.model, network)
+        files.write(args.history, tables.encode(History, history))  # should git have changed it
+        inputs.refuse_changes()  # before what is kept goes: to undo the change then costs no epoch
         resume.clear(args.progress)
 
 

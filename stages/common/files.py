@@ -4,8 +4,10 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from configparser import ConfigParser
 from glob import escape
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 from stages.common.errors import UserError
@@ -94,6 +96,33 @@ def refuse_link_outside(path: Path) -> None:
             f"{path}: a link to {target}, outside of the project; put the file itself there"
             " (if DVC made the link: `dvc config cache.type copy`, then `dvc checkout --relink`)"
         )
+
+
+def refuse_unwritable_cache() -> None:
+    """Refuse what would make DVC fail after the stage, when it puts the outputs into its cache.
+
+    The cache is the folder that .dvc/config or .dvc/config.local names, or .dvc/cache. Settings
+    outside of the project are not read. Without DVC, which sets DVC_ROOT, there is no cache.
+
+    Raises:
+        UserError: the folder, or one in it, cannot be written.
+    """
+    if "DVC_ROOT" not in os.environ:
+        return
+    settings = Path(os.environ["DVC_ROOT"], ".dvc")
+    config = ConfigParser(strict=False, interpolation=None)
+    config.read([settings / "config", settings / "config.local"], encoding="utf-8")
+    cache = settings / config.get("cache", "dir", fallback="cache")
+    folders = [cache, *cache.glob("files/md5"), *cache.glob("files/md5/??")]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        for folder in folders:
+            TemporaryFile(dir=folder).close()
+    except OSError as error:
+        raise UserError(
+            f"{error.filename or cache}: DVC's cache cannot be written: {error.strerror}; DVC could"
+            " not keep what this stage gives. Make it writable, or choose another: `dvc cache dir`"
+        ) from None
 
 
 def sha256(content: bytes) -> str:

@@ -6,7 +6,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from stages.common import files
+from stages.common import files, inputs
 from stages.common.errors import UserError
 
 Images = npt.NDArray[np.uint8]  # (n, 28, 28), 0 is background, 255 is ink
@@ -118,7 +118,7 @@ def _read_array(path: Path, digests: dict[str, str]) -> npt.NDArray[np.uint8]:
 def _read(path: Path) -> bytes:
     files.refuse_link_outside(path)
     try:
-        return path.read_bytes()
+        return inputs.read(path)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; get the data with `dvc repro download`") from None
 

@@ -11,6 +11,7 @@ from pydantic_core import ErrorDetails
 from ruamel.yaml import YAML  # the parser that DVC uses: YAML 1.2, where 1e-3 is a float
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
+from stages.common import inputs
 from stages.common.errors import UserError
 
 
@@ -24,11 +25,21 @@ Group = TypeVar("Group", bound=Params)
 
 
 def load(path: Path, group: str, model: type[Group]) -> Group:
-    """Read one group of the parameter file.
+    """Read one group of the parameter file. It must be the same when the stage ends.
 
     Raises:
         UserError: one line a problem, each with the file, the key, the value and what is allowed.
     """
+
+    def look() -> Group:
+        return _load(path, group, model)
+
+    loaded = look()
+    inputs.remember(lambda: {f"{path}: {group}.{key}": value for key, value in look()})
+    return loaded
+
+
+def _load(path: Path, group: str, model: type[Group]) -> Group:
     values = _parse(path).get(group)
     if not isinstance(values, dict):
         raise UserError(f"{path}: {group}: missing; it must hold {', '.join(model.model_fields)}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from stages.common import inputs
 from stages.common.errors import UserError
 from stages.common.mnist import CLASSES
 
@@ -99,7 +100,7 @@ def read(path: Path, table: Table) -> "pd.DataFrame":
         UserError: the file is missing, or it does not hold this table.
     """
     try:
-        return decode(table, path.read_bytes())
+        return decode(table, inputs.read(path))
     except FileNotFoundError:
         raise UserError(f"{path}: not found; make it with `dvc repro`") from None
     except ValueError as error:

@@ -11,7 +11,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from stages.common import files
+from stages.common import files, inputs
 from stages.common.errors import UserError
 from stages.model.network import Network, NetworkConfig
 
@@ -41,6 +41,7 @@ def load(path: Path) -> Network:
             tensors that its own description promises.
     """
     try:
+        inputs.read(path)
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
@@ -81,7 +82,12 @@ def list_checkpoints(folder: Path) -> list[Path]:
     Raises:
         UserError: there are none.
     """
-    checkpoints = sorted(folder.glob("epoch-[0-9]*.safetensors"), key=checkpoint_epoch)
+
+    def look() -> list[Path]:
+        return sorted(folder.glob("epoch-[0-9]*.safetensors"), key=checkpoint_epoch)
+
+    checkpoints = look()
+    inputs.remember(lambda: {str(folder): look()})
     if not checkpoints:
         raise UserError(f"{folder}: holds no checkpoints; {REMEDY}")
     return checkpoints

@@ -9,9 +9,9 @@ file that does not fit is not used: its epoch is trained again. A run that ends 
 import json
 import os
 import platform
-import sys
+import subprocess
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from stages.common import files
+from stages.common import files, inputs
 from stages.common.errors import UserError
 from stages.common.tables import History
 from stages.model import numerics, weights
@@ -34,18 +34,12 @@ METADATA = "run"  # the only metadata key: with several, the format writes them 
 HISTORY, NETWORK, OPTIMIZER = "history", "network.", "optimizer."
 
 
-def make_fingerprint(**inputs: object) -> dict[str, Any]:
-    """What decides the bytes of a run: the `inputs` (values that JSON can hold), the code of this
-    package as imported, the versions of the libraries, and the settings of the arithmetic."""
-    package = Path(__file__).parents[1]
-    paths = [Path(getattr(module, "__file__", None) or "") for module in sys.modules.values()]
+def make_fingerprint(**given: object) -> dict[str, Any]:
+    """What decides the bytes of a run: what is `given` (values that JSON can hold), the code of
+    this package as imported, the versions of the libraries, and the settings of the arithmetic."""
     return {
-        **inputs,
-        "code": {
-            path.relative_to(package).as_posix(): files.sha256(path.read_bytes())
-            for path in paths
-            if path.is_relative_to(package)
-        },
+        **given,
+        "code": inputs.code(),
         "versions": {
             "python": platform.python_version(),
             "numpy": np.__version__,
@@ -60,11 +54,12 @@ def locked(folder: Path) -> Iterator[None]:
     """Let no other process train with this folder. A killed process loses the lock.
 
     Raises:
-        UserError: another process has the lock, or the folder or the lock is a link that leads out
-            of the project.
+        UserError: another process has the lock, the folder or the lock is a link that leads out of
+            the project, or git tracks what is in the folder.
     """
     lock = folder / "lock"
     files.refuse_link_outside(lock)
+    _refuse_tracked(folder)
     folder.mkdir(parents=True, exist_ok=True)
     try:
         held = FileLock(lock, timeout=0).acquire()
@@ -75,6 +70,18 @@ def locked(folder: Path) -> Iterator[None]:
         ) from None
     with held:
         yield
+
+
+def _refuse_tracked(folder: Path) -> None:
+    """What came with a commit may be of any training."""
+    command = ["git", "--literal-pathspecs", "ls-files", "--", str(folder)]
+    with suppress(FileNotFoundError):  # there is no git, and so no commit
+        listed = subprocess.run(command, capture_output=True, check=False).stdout.decode()
+        if listed:
+            raise UserError(
+                f"{folder}: git tracks {listed.splitlines()[0]}, and training would go on from what"
+                f" someone committed; `git rm -r --cached {folder}`, and commit that"
+            )
 
 
 def finished_epochs(folder: Path, fingerprint: Mapping[str, Any]) -> list[bytes]:

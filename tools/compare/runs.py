@@ -90,6 +90,7 @@ def load(revision: Revision) -> Run:
     commands = {f"command of the stage {name}": stage.cmd for name, stage in lock.stages.items()}
     recorded = lock.code | {path: lock.outputs.get(path) for path in results}
     present = find(revision, list(recorded))
+    pins = [content for path, content in present.items() if path.endswith(".txt")]
     return Run(
         revision=revision,
         pipeline=pipeline,
@@ -100,7 +101,7 @@ def load(revision: Revision) -> Run:
         digests=lock.outputs,
         code=lock.code | commands,
         recipe=recipe_of(lock),
-        requirements=parse(revision, files, REQUIREMENTS, parse_requirements),
+        requirements=parse_requirements([files[REQUIREMENTS], *pins]),
         stale=[
             *differing(recorded, {path: md5(content) for path, content in present.items()}),
             *differing(parse(revision, files, PARAMS, parse_params), lock.params),
@@ -172,8 +173,10 @@ def parse_metrics(content: bytes) -> dict[str, float]:
     return metrics
 
 
-def parse_requirements(content: bytes) -> dict[str, str]:
-    """`scipy==1.17.1` as `{"scipy": "==1.17.1"}`."""
-    lines = (line.partition("#")[0].strip() for line in content.decode().splitlines())
-    matches = (re.match(r"([\w.-]+)\s*(.*)", line) for line in lines)
-    return {match[1]: match[2] for match in matches if match}
+def parse_requirements(contents: Iterable[bytes]) -> dict[str, str]:
+    """`scipy==1.17.1` as `{"scipy": "==1.17.1"}`. A line of another form is a name of its own."""
+    text = b"\n".join(contents).decode(errors="replace")
+    lines = (line.partition(" #")[0].strip() for line in text.splitlines())
+    kept = [line for line in lines if line and not line.startswith("#")]
+    matches = (re.match(r"(\w[\w.-]*)\s*([<>=!~].*)|.*", line) for line in kept)
+    return {match[1] or match[0]: match[2] or "" for match in matches if match}
