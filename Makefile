@@ -93,7 +93,7 @@ clean:                       ## remove the environment and the caches of the too
 help:                        ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-9s %s\n", $$1, $$2 }' Makefile
 
-$(VENV)/.run: requirements.txt requirements-stages.txt $(if $(TORCH),check-the-build)
+$(VENV)/.run: $(wildcard requirements.txt requirements-stages.txt) $(if $(TORCH),check-the-build)
 	@$(PYTHON) install.py $(VENV) requirements.txt
 	@touch $@
 

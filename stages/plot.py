@@ -29,6 +29,7 @@ from pydantic import Field
 
 from stages.common import files, inputs, mnist, params, tables
 from stages.common.errors import UserError, run
+from stages.common.images import Images, background, mosaic
 from stages.common.intervals import rate
 from stages.common.tables import EpochScores, History, Prediction
 
@@ -47,7 +48,7 @@ def main() -> None:
     p = params.load(args.params, "plot", PlotParams)
     train_images, _ = mnist.load(args.data, "train")
     test_images, _ = mnist.load(args.data, "test")
-    original, augmented = read_first_images(args.first_images)
+    original, augmented = read_first_images(args.first_images, train_images.shape[1:])
     history = tables.read(args.history, History)
     epochs = tables.read(args.epochs, EpochScores)
     predictions = tables.read(args.predictions, Prediction)
@@ -82,14 +83,15 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
-def read_first_images(path: Path) -> tuple[mnist.Images, mnist.Images]:
-    """The first images of training, (n, 28, 28), as in the data and as the network saw them.
+def read_first_images(path: Path, shape: tuple[int, ...]) -> tuple[Images, Images]:
+    """The first images of training, (n, height, width, channels), as in the data and as the network
+    saw them; the `shape` of one is that of the data.
 
     Raises:
         UserError: the file is missing or is not that.
     """
     try:
-        original, augmented = mnist.decode_idx(inputs.read(path))
+        original, augmented = mnist.decode_idx(inputs.read(path)).reshape(2, -1, *shape)
     except FileNotFoundError:
         raise UserError(f"{path}: not found; make it with `dvc repro`") from None
     except ValueError as error:
@@ -124,18 +126,19 @@ def format_accuracy(axes: Axes) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def samples(images: mnist.Images) -> Figure:
+def samples(images: Images) -> Figure:
     """Ten by five of the training images, in the order of the file."""
     return image_grid(images[:50], [""] * 50, columns=10, heading="The first 50 training images")
 
 
-def augmentation(original: mnist.Images, augmented: mnist.Images) -> Figure:
-    """The first images of training (n, 28, 28) before and after their random transforms."""
+def augmentation(original: Images, augmented: Images) -> Figure:
+    """The first images of training (n, height, width, channels) before and after their random
+    transforms."""
     figure = Figure(figsize=(9, 4.9), layout="constrained")
     figure.suptitle(f"The first {len(original)} images of training")
     pictures = (original, "in the data"), (augmented, "as the network saw them")
     for axes, (images, title) in zip(figure.subplots(1, 2), pictures, strict=True):
-        axes.imshow(mnist.mosaic(images, columns=10), cmap="gray_r", vmin=0, vmax=255)
+        axes.imshow(mosaic(images, columns=10), cmap="gray_r", vmin=0, vmax=255)
         axes.set_title(title)
         axes.set_axis_off()
     return figure
@@ -214,8 +217,9 @@ def per_digit_accuracy(predictions: pd.DataFrame) -> Figure:
 def confusion_matrix(predictions: pd.DataFrame) -> Figure:
     """Counts of label against prediction. Only the mistakes are coloured. The diagonal is a
     hundred times larger, so on one scale with it all mistakes would look the same."""
-    counts = tables.count_confusions(predictions)
-    wrong = np.where(np.eye(mnist.CLASSES, dtype=bool), 0, counts)
+    classes = tables.count_classes(predictions)
+    counts = tables.count_confusions(predictions, classes)
+    wrong = np.where(np.eye(classes, dtype=bool), 0, counts)
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.subplots()
     darkest = 1.3 * wrong.max()  # so that the black digits stay readable
@@ -231,15 +235,15 @@ def confusion_matrix(predictions: pd.DataFrame) -> Figure:
         title=f"Test images by label and prediction: {wrong.sum():,} mistakes of {counts.sum():,}",
         xlabel="Predicted digit",
         ylabel="True digit",
-        xticks=range(mnist.CLASSES),
-        yticks=range(mnist.CLASSES),
+        xticks=range(classes),
+        yticks=range(classes),
     )
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
     return figure
 
 
-def first_predictions(images: mnist.Images, predictions: pd.DataFrame) -> Figure:
+def first_predictions(images: Images, predictions: pd.DataFrame) -> Figure:
     """Ten test images with their correct and their predicted labels."""
     first = predictions.head(10)
     titles = [f"correct {row.label}\npredicted {row.predicted}" for row in first.itertuples()]
@@ -248,7 +252,7 @@ def first_predictions(images: mnist.Images, predictions: pd.DataFrame) -> Figure
     )
 
 
-def mistakes(images: mnist.Images, predictions: pd.DataFrame, most: int) -> Figure:
+def mistakes(images: Images, predictions: pd.DataFrame, most: int) -> Figure:
     """The wrong predictions of which the network was most certain."""
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     worst = wrong.sort_values(["confidence", "index"], ascending=[False, True]).head(most)
@@ -260,13 +264,15 @@ def mistakes(images: mnist.Images, predictions: pd.DataFrame, most: int) -> Figu
     return image_grid(images[worst["index"]], titles, columns=10, heading=heading)
 
 
-def image_grid(images: mnist.Images, titles: Sequence[str], columns: int, heading: str) -> Figure:
-    """Images (n, 28, 28) in rows, each under its title. Sizes are in the images' pixels, so that
-    with 100 dots per inch each of them is exactly 3x3 dots."""
+def image_grid(images: Images, titles: Sequence[str], columns: int, heading: str) -> Figure:
+    """Images (n, height, width, channels) in rows, each under its title. Sizes are in the images'
+    pixels, so that with 100 dots per inch each of them is exactly 3x3 dots."""
     margin, inch = 1, 100 / 3
     top = 12 if any(titles) else margin  # above an image, for two lines of text
-    tile = mnist.SIZE + 2 * margin, top + mnist.SIZE + margin  # width, height
-    tiles = np.pad(images, ((0, 0), (top, margin), (margin, margin)))
+    height, width, channels = images.shape[1:]
+    tile = width + 2 * margin, top + height + margin  # width, height
+    edges = (0, 0), (top, margin), (margin, margin), (0, 0)
+    tiles = np.pad(images, edges, constant_values=background(channels))
     head = 15
     rows = max(1, -(-len(images) // columns))
     width, height = columns * tile[0], rows * tile[1]
@@ -274,7 +280,7 @@ def image_grid(images: mnist.Images, titles: Sequence[str], columns: int, headin
     figure.suptitle(heading, y=1 - head / 2 / (head + height), va="center")
     axes = figure.add_axes((0, 0, 1, height / (head + height)))
     axes.set_axis_off()
-    picture = mnist.mosaic(tiles, columns) if len(images) else np.zeros((height, width), np.uint8)
+    picture = mosaic(tiles, columns) if len(images) else np.zeros((height, width, 1), np.uint8)
     axes.imshow(picture, cmap="gray_r", vmin=0, vmax=255, interpolation="nearest", aspect="auto")
     for number, title in enumerate(titles):
         row, column = divmod(number, columns)

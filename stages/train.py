@@ -27,16 +27,17 @@ from typing import Annotated, Any, Literal, NamedTuple
 import numpy as np
 import torch
 from pydantic import Field, ValidationInfo, field_validator
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
 from stages.common import files, inputs, mnist, params, tables
 from stages.common.errors import UserError, run
+from stages.common.images import ImageFormat
 from stages.common.tables import History
 from stages.model import numerics, weights
 from stages.model.network import Network, NetworkConfig
-from stages.training import augment, ranks, resume
+from stages.training import augment, checks, ranks, resume
 
 SHOWN = 100  # images of the first batch, at most
 
@@ -79,24 +80,28 @@ def main() -> None:
     args = parse_arguments()
     p = params.load(args.params, "train", TrainParams)
     config = params.load(args.params, "model", NetworkConfig)
+    image_format = params.load(args.params, "images", ImageFormat)
     files.refuse_unwritable_cache()
     numerics.pin()
     device = numerics.choose_device(p.device)
 
-    images, labels = mnist.load(args.data, "train")
+    images, labels = mnist.load(args.data, "train", image_format)
     # What is in .progress is used only if it is of a run with the same fingerprint.
     fingerprint = resume.make_fingerprint(
-        params={"model": config.model_dump(), "train": p.model_dump()},
+        params=[group.model_dump() for group in (config, image_format, p)],
         data=files.sha256(images.tobytes() + labels.tobytes()),
         device=str(device),
     )
     training = ~mnist.held_out(labels, p.validation_size)
-    x = augment.Normalised(images[training], config.mean, config.std, device)
+    x = augment.Normalised(images[training], image_format, device)
     y = torch.from_numpy(labels[training].astype(np.int64)).to(device)
 
     with ranks.joined(fingerprint, p.shards) as is_writer:  # of several processes, rank 0 alone
         with resume.locked(args.progress) if is_writer else nullcontext():
-            train(x, y, p, config, fingerprint, args, is_writer=is_writer)
+            torch.manual_seed(p.seed)  # decides the first weights
+            network = Network(config, image_format).to(device)
+            checks.check_network(network, x[torch.arange(min(len(x), 16))], p.shards)
+            train(network, x, y, p, fingerprint, args, is_writer=is_writer)
         print(f"Training has finished after {time.monotonic() - start:.1f} s")
 
 
@@ -116,10 +121,10 @@ def parse_arguments() -> Namespace:
 
 
 def train(
+    network: Network,
     x: augment.Normalised,  # n images
     y: Tensor,  # (n,), their labels
     p: TrainParams,
-    config: NetworkConfig,
     fingerprint: dict[str, Any],
     args: Namespace,
     *,
@@ -127,10 +132,8 @@ def train(
 ) -> None:
     """All epochs. What an epoch gives is written as it comes; one that an earlier process finished
     is restored, not trained again."""
-    torch.manual_seed(p.seed)  # decides the first weights
-    network = Network(config).to(x.device)
     optimizer = torch.optim.SGD(
-        network.parameters(),
+        trained(network),
         lr=p.lr,
         momentum=p.momentum,
         nesterov=p.nesterov,
@@ -144,7 +147,7 @@ def train(
             path.unlink()
         first = shuffled(len(x), p.seed, epoch=1)[: min(p.batch_size, SHOWN)]
         pairs = augment.before_and_after(x, first, p.augment, p.seed)
-        files.write(args.first_images, mnist.encode_idx(pairs))
+        files.write(args.first_images, mnist.encode_images(pairs))
         files.write(args.history, tables.encode(History, []))
 
     history: list[History] = []
@@ -192,8 +195,10 @@ def train_epoch(
     Raises:
         UserError: the loss is no longer a finite number.
     """
+    network.train()
+    torch.manual_seed(numerics.seed(p.seed, epoch, 2))  # for layers such as Dropout
     augmented = augment.transform(x, p.augment, p.seed, epoch)
-    target_table = smoothed_targets(p.label_smoothing, x.device)
+    target_table = smoothed_targets(p.label_smoothing, network.images.classes, x.device)
     batches = torch.split(shuffled(len(x), p.seed, epoch).to(x.device), p.batch_size)
     rows: list[History] = []
     window: list[BatchSums] = []  # of the batches since the last row
@@ -225,9 +230,9 @@ class BatchSums(NamedTuple):
 def train_step(
     network: Network,
     optimizer: torch.optim.Optimizer,
-    augmented: augment.Transform,  # indices (k,) to images (k, 1, 28, 28)
+    augmented: augment.Transform,  # indices (k,) to images (k, channels, height, width)
     y: Tensor,  # (n,), the labels of all images
-    target_table: Tensor,  # (10, 10): for each label, what the network should give
+    target_table: Tensor,  # (classes, classes): for each label, what the network should give
     batch: Tensor,  # (k,), indices of images
     shards: int,
     pool: numerics.Workers,
@@ -242,7 +247,7 @@ def train_step(
     # For each shard: its loss, its count of correct images, and a gradient for each parameter.
     results = ranks.map_shards(compute, batch.tensor_split(shards), pool)
     loss, correct, *gradients = [reduce(torch.add, column) for column in zip(*results, strict=True)]
-    for parameter, gradient in zip(network.parameters(), gradients, strict=True):
+    for parameter, gradient in zip(trained(network), gradients, strict=True):
         parameter.grad = gradient  # in place of the last one, so there is nothing to set to zero
     optimizer.step()
     return BatchSums(loss, correct, len(batch))
@@ -264,20 +269,24 @@ def shard_sums(
     - for each parameter, the gradient of the shard's part of the batch's mean cross entropy
     """
     labels = y[shard]
-    log_probabilities = network(augmented(shard))  # (k, 10)
+    log_probabilities = network(augmented(shard))  # (k, classes)
     # Divided by the size of the batch, so that the parts of all shards add up to its mean.
     cross_entropy = -(log_probabilities * target_table[labels]).sum() / batch_size
-    gradients = torch.autograd.grad(cross_entropy, list(network.parameters()))
+    gradients = torch.autograd.grad(cross_entropy, trained(network))
     loss = F.nll_loss(log_probabilities.detach(), labels, reduction="sum")
     correct = (log_probabilities.argmax(dim=1) == labels).sum()
     return [loss, correct, *gradients]
 
 
-def smoothed_targets(smoothing: float, device: torch.device) -> Tensor:
-    """The targets of each label, (10, 10): 1 for its own digit, of which the part `smoothing` is
-    spread evenly over all digits. Source: Szegedy et al. 2016, arXiv 1512.00567."""
-    one_hot = torch.eye(mnist.CLASSES, device=device)
-    return (1 - smoothing) * one_hot + smoothing / mnist.CLASSES
+def trained(network: Network) -> list[nn.Parameter]:
+    """The parameters that training moves: all, unless a layer is frozen."""
+    return [parameter for parameter in network.parameters() if parameter.requires_grad]
+
+
+def smoothed_targets(smoothing: float, classes: int, device: torch.device) -> Tensor:
+    """The targets of each label, (classes, classes): 1 for its own class, of which the part
+    `smoothing` is spread evenly over all. Source: Szegedy et al. 2016, arXiv 1512.00567."""
+    return (1 - smoothing) * torch.eye(classes, device=device) + smoothing / classes
 
 
 def shuffled(n: int, seed: int, epoch: int) -> Tensor:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from stages.common import params
 from stages.common.errors import UserError, run
+from stages.common.images import ImageFormat
 from stages.download import DownloadParams
 from stages.evaluate import EvaluateParams
 from stages.model.network import NetworkConfig
@@ -22,6 +23,7 @@ from tools.git import PARAMS
 
 GROUPS: dict[str, type[params.Params]] = {
     "download": DownloadParams,
+    "images": ImageFormat,
     "model": NetworkConfig,
     "train": TrainParams,
     "evaluate": EvaluateParams,

@@ -8,42 +8,47 @@ import numpy.typing as npt
 
 from stages.common import files, inputs
 from stages.common.errors import UserError
-
-Images = npt.NDArray[np.uint8]  # (n, 28, 28), 0 is background, 255 is ink
-Labels = npt.NDArray[np.uint8]  # (n,), 0 to 9
+from stages.common.images import ImageFormat, Images, Labels
 
 FILES = {  # split: images, labels
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
     "test": ("t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"),
 }
 NAMES = [name for names in FILES.values() for name in names]
-SIZE = 28  # pixels, both ways
-CLASSES = 10
 DIGESTS = "SHA256SUMS"  # beside the files, as `sha256sum --check` reads it
 REPAIR = "get it again with `dvc repro --force download`"
 
 
-def load(folder: Path, split: Literal["train", "test"]) -> tuple[Images, Labels]:
-    """Read the images (n, 28, 28) and labels (n,) of one split, both uint8.
+def load(
+    folder: Path, split: Literal["train", "test"], expected: ImageFormat | None = None
+) -> tuple[Images, Labels]:
+    """Read the images (n, height, width, channels) and labels (n,) of one split, both uint8. A file
+    without a dimension for channels holds grey images.
 
     Raises:
-        UserError: a file is missing, damaged, not what `SHA256SUMS` in the folder says, or a link
-            that leads out of the project.
+        UserError: a file is missing, damaged, not what `SHA256SUMS` in the folder says, a link
+            that leads out of the project, or holds other images than those that are expected.
     """
     digests = read_digests(folder)
     images_path, labels_path = (folder / name for name in FILES[split])
     images, labels = (_read_array(path, digests) for path in (images_path, labels_path))
-    if images.shape[1:] != (SIZE, SIZE):
-        raise UserError(f"{images_path}: images of {images.shape[1:]}, not 28x28; {REPAIR}")
-    if labels.ndim != 1 or len(images) != len(labels):
+    if images.ndim == 3:
+        images = images[..., np.newaxis]
+    if labels.ndim != 1 or len(images) != len(labels) or not len(images) or images.ndim != 4:
         raise UserError(
-            f"{images_path}: {len(images)} images, but {labels.size} labels in {labels_path};"
-            f" {REPAIR}"
+            f"{images_path}: images {images.shape}, but labels {labels.shape} in {labels_path};"
+            f" they must be (n, height, width) or (n, height, width, 3), and (n,); {REPAIR}"
         )
-    if (labels >= CLASSES).any():
-        index = int(np.argmax(labels >= CLASSES))
+    if expected and images.shape[1:] != expected.shape:
         raise UserError(
-            f"{labels_path}: label {labels[index]} at index {index}, allowed are 0 to 9; {REPAIR}"
+            f"{images_path}: images of {images.shape[1:]}, but the group images of params.yaml says"
+            f" height, width, channels {expected.shape}"
+        )
+    if expected and labels.max() >= expected.classes:
+        index = int(np.argmax(labels >= expected.classes))
+        raise UserError(
+            f"{labels_path}: label {labels[index]} at index {index}, but with images.classes in"
+            f" params.yaml, {expected.classes}, labels are from 0 to {expected.classes - 1}"
         )
     return images, labels
 
@@ -60,7 +65,7 @@ def held_out(labels: Labels, size: int) -> npt.NDArray[np.bool_]:
             f"params.yaml: train.validation_size: must be less than {len(labels)}, the number of"
             f" training images (got {size})"
         )
-    shares = np.bincount(labels, minlength=CLASSES) * size / len(labels)
+    shares = np.bincount(labels) * size / len(labels)
     counts = np.floor(shares).astype(int)
     counts[np.argsort(counts - shares, kind="stable")[: size - counts.sum()]] += 1
     random = np.random.default_rng(0)
@@ -68,25 +73,6 @@ def held_out(labels: Labels, size: int) -> npt.NDArray[np.bool_]:
     for digit, count in enumerate(counts):
         chosen[random.permutation(np.flatnonzero(labels == digit))[:count]] = True
     return chosen
-
-
-def normalise(images: Images, mean: float, std: float) -> npt.NDArray[np.float32]:
-    """Scale pixels to [0, 1], subtract `mean`, divide by `std`: (n, 28, 28) to (n, 1, 28, 28)."""
-    scaled = images[:, np.newaxis].astype(np.float32)
-    scaled /= np.float32(255)
-    scaled -= np.float32(mean)
-    scaled /= np.float32(std)
-    return scaled
-
-
-def mosaic(images: Images, columns: int) -> Images:
-    """Images (n, height, width) side by side in one, with no ink where the last row ends early."""
-    n, height, width = images.shape
-    rows = -(-n // columns)
-    tiles = np.zeros((rows * columns, height, width), np.uint8)
-    tiles[:n] = images
-    grid = tiles.reshape(rows, columns, height, width).swapaxes(1, 2)
-    return grid.reshape(rows * height, columns * width)
 
 
 def read_digests(folder: Path) -> dict[str, str]:
@@ -135,6 +121,11 @@ def decode_idx(content: bytes) -> npt.NDArray[np.uint8]:
     dimensions = content[3]
     shape = np.frombuffer(content, ">u4", dimensions, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+
+
+def encode_images(images: npt.NDArray[np.uint8]) -> bytes:
+    """Images (..., channels) as IDX, without a dimension for a single channel."""
+    return encode_idx(images[..., 0] if images.shape[-1] == 1 else images)
 
 
 def encode_idx(array: npt.NDArray[np.uint8]) -> bytes:

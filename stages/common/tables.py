@@ -14,7 +14,6 @@ import numpy.typing as npt
 
 from stages.common import inputs
 from stages.common.errors import UserError
-from stages.common.mnist import CLASSES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,7 +72,7 @@ def decode(table: Table, content: bytes, columns: Sequence[str] | None = None) -
 
     Raises:
         ValueError: a column or every row is missing, a value has another type, or the rows of
-            predictions are not those of images 0, 1, 2, ... with digits 0 to 9.
+            predictions are not those of images 0, 1, 2, ... with classes from 0 to 255.
     """
     import pandas as pd  # noqa: PLC0415 - a quarter of a second that those who only write save
 
@@ -88,8 +87,8 @@ def decode(table: Table, content: bytes, columns: Sequence[str] | None = None) -
     if "index" in types and (frame["index"] != frame.index).any():
         raise ValueError("the indices are not 0, 1, 2, ...")
     for name in {"label", "predicted"} & set(types):
-        if not frame[name].between(0, CLASSES - 1).all():
-            raise ValueError(f"{name} is not a digit from 0 to 9")
+        if not frame[name].between(0, 255).all():
+            raise ValueError(f"{name} is not a class from 0 to 255")
     return frame
 
 
@@ -110,8 +109,13 @@ def read(path: Path, table: Table) -> "pd.DataFrame":
         ) from None
 
 
-def count_confusions(predictions: "pd.DataFrame") -> npt.NDArray[np.int64]:
-    """How many images of each digit were taken for each digit, (10, 10): label, prediction."""
-    counts = np.zeros((CLASSES, CLASSES), np.int64)
+def count_classes(*predictions: "pd.DataFrame") -> int:
+    """The largest class of any label or prediction, plus 1."""
+    return 1 + max(int(table[["label", "predicted"]].to_numpy().max()) for table in predictions)
+
+
+def count_confusions(predictions: "pd.DataFrame", classes: int) -> npt.NDArray[np.int64]:
+    """How many images of each class were taken for each: (label, prediction)."""
+    counts = np.zeros((classes, classes), np.int64)
     np.add.at(counts, (predictions["label"], predictions["predicted"]), 1)
     return counts

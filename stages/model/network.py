@@ -11,7 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from stages.common.mnist import CLASSES, SIZE
+from stages.common.errors import UserError
+from stages.common.images import ImageFormat
 from stages.common.params import Params
 
 
@@ -22,11 +23,9 @@ class NetworkConfig(Params):
     conv2_filters: Annotated[int, Field(ge=1, le=1024)]
     kernel_size: Annotated[int, Field(ge=1, le=9)]  # pixels; 9 leaves one pixel after two poolings
     hidden_units: Annotated[int, Field(ge=1, le=65536)]
-    mean: Annotated[float, Field(ge=0, le=1)]  # of all pixels, scaled to [0, 1]
-    std: Annotated[float, Field(gt=0, le=1, title="standard deviation")]
 
 
-def layers(config: NetworkConfig) -> dict[str, nn.Module]:
+def layers(config: NetworkConfig, images: ImageFormat) -> dict[str, nn.Module]:
     """The layers by name, in order, from images (n, 1, 28, 28) to log probabilities (n, 10). The
     names of those with weights are the names in a weights file: `conv1.weight` and so on.
 
@@ -36,7 +35,9 @@ def layers(config: NetworkConfig) -> dict[str, nn.Module]:
     20 * 4 * 4 = 320 numbers is connected to every unit of the fully connected layer.
     """
     convolutions = {
-        "conv1": nn.Conv2d(1, config.conv1_filters, config.kernel_size),  # (n, 10, 24, 24)
+        "conv1": nn.Conv2d(
+            images.channels, config.conv1_filters, config.kernel_size
+        ),  # (n, 10, 24, 24)
         "pool1": nn.MaxPool2d(2),  # (n, 10, 12, 12)
         "relu1": nn.ReLU(),
         "conv2": nn.Conv2d(config.conv1_filters, config.conv2_filters, config.kernel_size),
@@ -45,28 +46,40 @@ def layers(config: NetworkConfig) -> dict[str, nn.Module]:
         "flatten": nn.Flatten(),  # (n, 320)
     }
     fully_connected = {
-        "fc1": nn.Linear(count_features(convolutions), config.hidden_units),  # (n, 50)
+        "fc1": nn.Linear(count_features(convolutions, images), config.hidden_units),
         "relu3": nn.ReLU(),
-        "fc2": nn.Linear(config.hidden_units, CLASSES),  # (n, 10)
+        "fc2": nn.Linear(config.hidden_units, images.classes),  # (n, 10)
         "log_softmax": nn.LogSoftmax(dim=1),
     }
     return convolutions | fully_connected
 
 
-def count_features(convolutions: Mapping[str, nn.Module]) -> int:
-    """How many numbers these layers make of an image: 320 by default."""
-    with torch.no_grad():
-        numbers: Tensor = nn.Sequential(*convolutions.values())(torch.zeros(1, 1, SIZE, SIZE))
+def count_features(convolutions: Mapping[str, nn.Module], images: ImageFormat) -> int:
+    """How many numbers these layers make of an image: 320 by default.
+
+    Raises:
+        UserError: the image is too small for them.
+    """
+    height, width, channels = images.shape
+    chain = nn.Sequential(*convolutions.values()).eval()  # some layers count images in training
+    try:
+        with torch.no_grad():
+            numbers: Tensor = chain(torch.zeros(1, channels, height, width))
+    except RuntimeError as error:
+        raise UserError(
+            f"the layers of stages/model/network.py do not fit images of {height}x{width}: {error}"
+        ) from None
+    chain.train()
     return numbers.numel()
 
 
 class Network(nn.Sequential):
-    """Images (n, 1, 28, 28), normalised, to log probabilities (n, 10)."""
+    """Images (n, channels, height, width), normalised, to log probabilities (n, classes)."""
 
-    def __init__(self, config: NetworkConfig) -> None:
+    def __init__(self, config: NetworkConfig, images: ImageFormat) -> None:
         super().__init__()
-        self.config = config
-        for name, layer in layers(config).items():
+        self.config, self.images = config, images
+        for name, layer in layers(config, images).items():
             self.add_module(name, layer)
         # The same numbers in another order in memory, a third faster on a CPU.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

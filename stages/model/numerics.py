@@ -149,8 +149,13 @@ def _cores() -> int:
 def generator(*key: int) -> torch.Generator:
     """Random numbers that depend on the `key` alone, such as (seed, epoch), and not on what
     ran before. So after a kill there is no generator's state to restore."""
+    return torch.Generator().manual_seed(seed(*key))
+
+
+def seed(*key: int) -> int:
+    """A seed from 0 to 2**32 - 1 that depends on the whole `key`."""
     (state,) = np.random.SeedSequence(key).generate_state(1)
-    return torch.Generator().manual_seed(int(state))
+    return int(state)
 
 
 class Workers:

@@ -147,7 +147,7 @@ def restore(content: bytes, network: Network, optimizer: torch.optim.Optimizer) 
     """Set the network and the optimizer to the state after an epoch. Gives its rows of history."""
     tensors = from_bytes(content)
     network.load_state_dict({name: tensors[NETWORK + name] for name in network.state_dict()})
-    parameters = list(network.parameters())
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():
         if key.startswith(OPTIMIZER):  # such as `optimizer.3.momentum_buffer`

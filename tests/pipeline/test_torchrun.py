@@ -84,6 +84,7 @@ def test_processes_that_differ_refuse_to_start(tmp_path: Path) -> None:
     first, second = (workspace(tmp_path / "a"), workspace(tmp_path / "b", lr=0.04))
     for folder in (first, second):
         shutil.copytree(runner.ROOT / "stages", folder / "stages")
+        shutil.copy(runner.ROOT / "requirements-stages.txt", folder)
     runner.change_code(second)
     change_data(second)
     with ending(*two_hosts(first, second)) as printed:
