@@ -5,15 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from stages.common import params
 from stages.model.network import NetworkConfig
 from tests.support import run_files, runner, tiny
 
 
 @pytest.fixture
 def config() -> NetworkConfig:
-    """The network of params.yaml."""
-    return params.load(runner.ROOT / "params.yaml", "model", NetworkConfig)
+    """The network's parameters in the tests."""
+    return runner.load_params("model", NetworkConfig)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional as F
 
 from stages import train
-from stages.common import mnist, params
+from stages.common import mnist
 from stages.common.errors import UserError
 from stages.common.tables import History
 from stages.model import numerics
@@ -44,9 +44,8 @@ def y() -> torch.Tensor:
 
 
 def parameters(**changed: object) -> TrainParams:
-    """The group `train` of params.yaml with some values changed."""
-    p = params.load(runner.ROOT / "params.yaml", "train", TrainParams)
-    return TrainParams.model_validate(p.model_dump() | changed)
+    """The group `train` of the tests, with some values changed."""
+    return runner.load_params("train", TrainParams, **changed)
 
 
 @pytest.mark.parametrize("smoothing", [0, 0.3])
