@@ -151,22 +151,35 @@ def train(
         files.write(args.history, tables.encode(History, []))
 
     history: list[History] = []
+    shards = math.ceil(p.shards / ranks.size())  # that this process computes
+    workers = min(args.workers, shards) if x.device.type == "cpu" else 1
+    print(f"Training on {len(x):,} images ({x.device}, workers: {workers})")
+    bar = tqdm(
+        total=p.epochs * math.ceil(len(x) / p.batch_size),  # steps
+        desc=f"Epoch 1 of {p.epochs}",
+        bar_format="{desc}: {percentage:.0f} %|{bar}| {remaining} left{postfix}",
+        disable=None if is_writer else True,  # None: where the output is no terminal
+        file=sys.stdout,
+        leave=False,
+        smoothing=0,  # the seconds left are by the mean of all steps
+    )
 
     def record(row: History) -> None:
         history.append(row)
         if is_writer:
             files.append(args.history, tables.encode_rows([row]))
+        bar.set_description_str(f"Epoch {row.epoch} of {p.epochs}", refresh=False)
+        bar.set_postfix_str(describe_results(row), refresh=False)
+        bar.update(row.step - bar.n)
 
-    shards = math.ceil(p.shards / ranks.size())  # that this process computes
-    workers = min(args.workers, shards) if x.device.type == "cpu" else 1
-    print(f"Training on {len(x):,} images ({x.device}, workers: {workers})")
-    with numerics.pool(workers) as pool:
+    with numerics.pool(workers) as pool, bar:
         for epoch in range(1, p.epochs + 1):
             state = ranks.from_rank_0(next(finished, b""))
             if state:
                 rows = resume.restore(state, network, optimizer)
                 for row in rows:
                     record(row)
+                bar.initial = bar.n  # these steps took no time
             else:
                 rows = train_epoch(network, optimizer, x, y, p, epoch, pool, record)
             if is_writer:
@@ -202,8 +215,7 @@ def train_epoch(
     batches = torch.split(shuffled(len(x), p.seed, epoch).to(x.device), p.batch_size)
     rows: list[History] = []
     window: list[BatchSums] = []  # of the batches since the last row
-    bar = tqdm(batches, f"Epoch {epoch}", leave=False, file=sys.stdout, disable=None)
-    for number, batch in enumerate(bar, start=1):
+    for number, batch in enumerate(batches, start=1):
         step = (epoch - 1) * len(batches) + number
         lr = learning_rate(p, step, p.epochs * len(batches))
         for group in optimizer.param_groups:
@@ -328,8 +340,12 @@ def average(
 
 def describe(row: History) -> str:
     """The row as a line on the terminal."""
-    position = f"[Epoch: {row.epoch} Batch: {row.batch:5}]"
-    return f"{position} loss: {row.loss:.3f}, accuracy: {100 * row.accuracy:.1f} %"
+    return f"[Epoch: {row.epoch} Batch: {row.batch:5}] {describe_results(row)}"
+
+
+def describe_results(row: History) -> str:
+    """Its loss and its accuracy."""
+    return f"loss: {row.loss:.3f}, accuracy: {100 * row.accuracy:.1f} %"
 
 
 if __name__ == "__main__":

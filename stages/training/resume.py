@@ -69,7 +69,11 @@ def locked(folder: Path) -> Iterator[None]:
             " (`pgrep -af stages.train` lists it)"
         ) from None
     with held:
-        yield
+        try:
+            yield
+        except SystemExit:  # by Ctrl-C or SIGTERM
+            print(f"Stopped. {folder} keeps each finished epoch: the next run goes on after them")
+            raise
 
 
 def _refuse_tracked(folder: Path) -> None:

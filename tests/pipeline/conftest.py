@@ -7,6 +7,7 @@ import pytest
 
 from tests.support import tiny
 from tests.support.project import Project, copy_tracked_files
+from tests.support.runner import fix_params
 from tools.yaml_files import set_values
 
 QUICK: dict[str, object] = {
@@ -27,7 +28,7 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     for digests in [folder / "dvc.lock", *folder.glob("dvc.*.json")]:
         digests.unlink()
     data = {"download.sha256": tiny.write(folder.parent / "tiny")}  # 600 images
-    set_values(folder / "params.yaml", QUICK | data)
+    fix_params(folder / "params.yaml", QUICK | data)
     project("git", "init", "--quiet", "--initial-branch=main")
     assert project.repro() == ["download", "train", "evaluate", "plot"]
     project("git", "add", "--all")

@@ -15,6 +15,7 @@ from tests.support.runner import DATA, ROOT
 from tools.yaml_files import parse_yaml
 
 
+@pytest.mark.committed
 @pytest.mark.slow
 def test_a_copy_for_other_data_is_accurate_committed_and_has_its_own_names(tmp_path: Path) -> None:
     copy = Project(tmp_path / "project")

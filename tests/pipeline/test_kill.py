@@ -203,6 +203,7 @@ def test_ctrl_c_at_the_terminal(slow: Project, training: subprocess.Popen[str]) 
     # DVC runs a stage in $SHELL or /bin/sh. Some shells end by the signal, others give the
     # trainer's 130 on.
     assert re.search("exited with (-2|130)$", output, re.MULTILINE)
+    assert "Stopped. .progress keeps each finished epoch: " in output
     assert_the_next_repro_resumes(slow)
 
 

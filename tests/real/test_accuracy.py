@@ -8,6 +8,7 @@ from tests.support.outputs import MODEL
 from tests.support.runner import ROOT
 
 
+@pytest.mark.committed
 @pytest.mark.real
 @pytest.mark.skipif(not MODEL.exists(), reason="no weights here; make them with `dvc repro`")
 def test_the_accuracy_is_that_of_the_default() -> None:

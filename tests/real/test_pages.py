@@ -18,7 +18,7 @@ from tests.support.pages import PAGES, README, Page
 from tests.support.project import ENVIRONMENT, Project, copy_tracked_files
 from tests.support.runner import ROOT
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, posix.only]
+pytestmark = [pytest.mark.committed, pytest.mark.real, pytest.mark.slow, posix.only]
 
 INSTALLED = [".venv/.run", ".venv/.dev"]  # make writes these files when it has installed
 FOLLOWED = [

@@ -13,7 +13,7 @@ from tests.support.outputs import DATA
 from tests.support.project import ENVIRONMENT, copy_tracked_files, make_command
 from tools.processes import kill
 
-pytestmark = [pytest.mark.real, pytest.mark.slow, posix.only]
+pytestmark = [pytest.mark.committed, pytest.mark.real, pytest.mark.slow, posix.only]
 
 
 def start(clone: Path, recipe: str) -> subprocess.Popen[str]:

@@ -6,12 +6,16 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
 
+from stages.common import params
 from stages.common.files import sha256
+from stages.common.params import Group
 from tools.yaml_files import flatten, parse_yaml, set_values
 
 ROOT = Path(__file__).parents[2]
@@ -22,9 +26,23 @@ DATA = "data/MNIST/raw"
 
 
 def write_params(folder: Path, **groups: dict[str, Any]) -> None:
-    """The real params.yaml with some values changed, as in `train={"lr": 0.1}`."""
+    """params.yaml with the tests' values and some changed, as in `train={"lr": 0.1}`."""
     shutil.copy(ROOT / "params.yaml", folder)
-    set_values(folder / "params.yaml", flatten(groups))
+    fix_params(folder / "params.yaml", flatten(groups))
+
+
+def fix_params(path: Path, changed: Mapping[str, object]) -> None:
+    """Give a copy of the project's params.yaml the values of the tests' own, and those changed."""
+    keys = flatten(parse_yaml(path.read_bytes()))
+    fixed = flatten(parse_yaml((ROOT / "tests/support/params.yaml").read_bytes()))
+    set_values(path, {key: fixed[key] for key in fixed if key in keys} | dict(changed))
+
+
+def load_params(group: str, model: type[Group], **changed: object) -> Group:
+    """One group of the tests' parameters."""
+    with TemporaryDirectory() as folder:
+        write_params(Path(folder), **{group: changed})
+        return params.load(Path(folder) / "params.yaml", group, model)
 
 
 def run(folder: Path, stage: str, *options: str) -> None:

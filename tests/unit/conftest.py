@@ -1,19 +1,39 @@
 """Folders laid out like the repository, with tiny data or with files made by hand."""
 
+import copy
 import shutil
 from pathlib import Path
 
 import pytest
+import torch
+from torch import nn
 
-from stages.common import params
-from stages.model.network import NetworkConfig
+from stages.model.network import Network, NetworkConfig
 from tests.support import run_files, runner, tiny
 
 
 @pytest.fixture
 def config() -> NetworkConfig:
-    """The network of params.yaml."""
-    return params.load(runner.ROOT / "params.yaml", "model", NetworkConfig)
+    """The network's parameters in the tests."""
+    return runner.load_params("model", NetworkConfig)
+
+
+@pytest.fixture
+def network(config: NetworkConfig, monkeypatch: pytest.MonkeyPatch) -> Network:
+    """A network of the tests' own, for what should not depend on that of the project."""
+    layers = {
+        "conv1": nn.Conv2d(1, 10, 5),  # (n, 10, 24, 24)
+        "pool1": nn.MaxPool2d(4),  # (n, 10, 6, 6)
+        "relu1": nn.ReLU(),
+        "flatten": nn.Flatten(),
+        "fc1": nn.Linear(360, 50),
+        "relu2": nn.ReLU(),
+        "fc2": nn.Linear(50, 10),
+        "log_softmax": nn.LogSoftmax(dim=1),
+    }
+    monkeypatch.setattr("stages.model.network.layers", lambda _: copy.deepcopy(layers))
+    torch.manual_seed(3)
+    return Network(config)
 
 
 @pytest.fixture

@@ -105,6 +105,11 @@ def test_where_several_seeds_were_run_the_recipe_is_judged(capfdbinary: Captured
     assert recipe == f"**{seeds['sentence']}**"
     assert network.startswith("**This network is worse")
 
+    git("add", ":!evidence")
+    git("commit", "--quiet", "--message=as an experiment, without the file")
+    git("switch", "--quiet", "--detach", "HEAD~")
+    assert printed(capfdbinary, "HEAD", "main").startswith(recipe)
+
 
 @in_repository
 def test_files_that_contradict_each_other_fail_the_command(capfdbinary: Captured) -> None:

@@ -12,7 +12,7 @@ from stages.common import mnist, tables
 from stages.common.errors import UserError
 from stages.common.tables import EpochScores, Prediction
 from stages.model import numerics
-from stages.model.network import Network, NetworkConfig
+from stages.model.network import Network
 from tests.support import runner, tiny
 
 
@@ -56,9 +56,9 @@ def test_predictions_have_a_row_for_each_image_with_the_predicted_digits_probabi
     assert [row.confidence for row in rows] == pytest.approx(confidences, rel=1e-6)
 
 
-def test_classify_gives_each_image_the_networks_output(config: NetworkConfig) -> None:
+def test_classify_gives_each_image_the_networks_output(network: Network) -> None:
     images, _ = tiny.digits(50, seed=3)
-    network = Network(config).requires_grad_(False)
+    config = network.requires_grad_(False).config
     inputs = torch.from_numpy(mnist.normalise(images, config.mean, config.std))
     batches = torch.cat([network(inputs[start : start + 7]) for start in range(0, 50, 7)])
     for workers in (1, 2, 4):
@@ -68,11 +68,10 @@ def test_classify_gives_each_image_the_networks_output(config: NetworkConfig) ->
 
 
 def test_outputs_that_are_not_finite_are_an_error_that_advises_a_lower_lr(
-    config: NetworkConfig,
+    network: Network,
 ) -> None:
     images, _ = tiny.digits(5, seed=3)
-    network = Network(config).requires_grad_(False)
-    network.get_parameter("fc2.bias")[0] = float("inf")
+    network.requires_grad_(False).get_parameter("fc2.bias")[0] = float("inf")
     with numerics.pool(1) as pool, pytest.raises(UserError, match=r"not finite: lower train\.lr"):
         evaluate.classify(network, images, batch_size=5, pool=pool)
 
@@ -113,7 +112,8 @@ def test_main_scores_the_held_out_images_too(
     scores = tables.read(workspace / "metrics/epochs.csv", EpochScores)
     last = scores.iloc[-1][["validation_accuracy", "validation_loss"]]
     assert list(metrics["validation"].values()) == last.tolist()
-    assert (metrics["validation"]["accuracy"] * 100) % 1 == pytest.approx(0)
+    correct = metrics["validation"]["accuracy"] * 100
+    assert correct == pytest.approx(round(correct))
     output = capsys.readouterr().out
     assert "Training on 500 images" in output
     assert "on the 100 validation images: " in output

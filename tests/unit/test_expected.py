@@ -20,6 +20,7 @@ def test_dvc_lock_is_expected_where_an_architecture_has_no_file_and_on_x86_64(
         assert expected.read(tmp_path, architecture) == ("dvc.lock", OF_LOCK)
 
 
+@pytest.mark.committed
 def test_the_digests_of_arm_fit_this_pipeline() -> None:
     """What no arithmetic touches is the same on both; weights are not."""
     name, arm = expected.read(ROOT, "aarch64")

@@ -40,6 +40,7 @@ def test_on_windows_the_environment_is_laid_out_otherwise() -> None:
     assert "v/Scripts/dvc repro" in lines
 
 
+@pytest.mark.committed
 @pytest.mark.parametrize(
     ("target", "commands"),
     [row for row in INSTALLING.rows() if row[0].startswith("make ") and len(row) == 2],
@@ -51,6 +52,7 @@ def test_the_page_says_what_make_runs(target: str, commands: str) -> None:
     assert all(line in commands for line in expected)
 
 
+@pytest.mark.committed
 @pytest.mark.parametrize("recipe", ["sprint", "tuned"])
 def test_a_recipe_shows_the_command_that_make_runs(recipe: str) -> None:
     command = would_run(recipe)[-1].removeprefix(BIN)

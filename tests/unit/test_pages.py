@@ -14,6 +14,8 @@ from tests.support.runner import ROOT
 from tools.dvc_files import Lock
 from tools.yaml_files import flatten, parse_yaml
 
+pytestmark = pytest.mark.committed
+
 CONTRIBUTING = Page(ROOT / "CONTRIBUTING.md")
 DECISIONS = [Page(path) for path in sorted((ROOT / "docs/decisions").glob("*.md"))]
 NOTEBOOK = Page(ROOT / "docs/from-the-notebook.md")

@@ -14,7 +14,7 @@ import torch
 from stages.common import files
 from stages.common.errors import UserError
 from stages.common.tables import History
-from stages.model.network import Network, NetworkConfig
+from stages.model.network import Network
 from stages.training import resume
 from tests.support import posix, runner
 
@@ -25,12 +25,6 @@ OPTIMIZERS: dict[str, Callable[[Network], torch.optim.Optimizer]] = {
     "momentum": lambda network: torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9),
     "adam": lambda network: torch.optim.Adam(network.parameters()),  # two tensors, and a count
 }
-
-
-@pytest.fixture
-def network(config: NetworkConfig) -> Network:
-    torch.manual_seed(3)
-    return Network(config)
 
 
 def step(network: Network, optimizer: torch.optim.Optimizer) -> None:

@@ -16,8 +16,8 @@ PARAMS = ROOT / "params.yaml"
 def test_values_are_set_and_nothing_else_changes(tmp_path: Path) -> None:
     path = Path(shutil.copy(PARAMS, tmp_path))
     values = {
-        "train.lr": "1e-2",
-        "train.augment.degrees": "10",
+        "train.lr": "1.25e-2",
+        "train.augment.degrees": "17",
         "download.mirrors": "[https://a.org/]",
         "download.sha256.t10k-labels-idx1-ubyte": "f" * 64,
     }
@@ -27,8 +27,8 @@ def test_values_are_set_and_nothing_else_changes(tmp_path: Path) -> None:
     before, after = (file.read_text(encoding="utf-8").splitlines() for file in (PARAMS, path))
     changed = {line[2:].partition("  #")[0] for line in ndiff(before, after) if line[0] == "+"}
     assert changed == {
-        "  lr: 0.01",
-        "    degrees: 10",
+        "  lr: 0.0125",
+        "    degrees: 17",
         "  - https://a.org/",
         f"      {'f' * 64}",
     }

@@ -1,6 +1,11 @@
 """The stage train: a step, an epoch, and what main writes."""
 
 import copy
+import os
+import re
+import subprocess
+import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -10,25 +15,19 @@ import torch
 from torch.nn import functional as F
 
 from stages import train
-from stages.common import mnist, params
+from stages.common import mnist
 from stages.common.errors import UserError
 from stages.common.tables import History
 from stages.model import numerics
-from stages.model.network import Network, NetworkConfig
+from stages.model.network import Network
 from stages.train import BatchSums, TrainParams
 from stages.training.augment import Normalised
-from tests.support import runner, tiny
+from tests.support import posix, runner, tiny
 
 N = 100  # images
 CPU = torch.device("cpu")
 RECIPE = {"batch_size": 24, "shards": 3, "lr": 0.05, "momentum": 0.9} | tiny.RECIPE
 FIRST = "models/checkpoints/epoch-01.safetensors"
-
-
-@pytest.fixture
-def network(config: NetworkConfig) -> Network:
-    torch.manual_seed(3)
-    return Network(config)
 
 
 @pytest.fixture(scope="module")
@@ -44,9 +43,8 @@ def y() -> torch.Tensor:
 
 
 def parameters(**changed: object) -> TrainParams:
-    """The group `train` of params.yaml with some values changed."""
-    p = params.load(runner.ROOT / "params.yaml", "train", TrainParams)
-    return TrainParams.model_validate(p.model_dump() | changed)
+    """The group `train` of the tests, with some values changed."""
+    return runner.load_params("train", TrainParams, **changed)
 
 
 @pytest.mark.parametrize("smoothing", [0, 0.3])
@@ -183,3 +181,26 @@ def test_training_that_diverges_says_to_lower_lr_and_leaves_no_model(workspace: 
     with pytest.raises(UserError, match=r"^loss became nan at epoch 1, batch \d+: lower train\.lr"):
         runner.run(workspace, "train")
     assert {path.name for path in (workspace / "models").iterdir()} == {"first_images.idx"}
+
+
+@posix.only
+def test_on_a_terminal_one_bar_shows_how_far_all_epochs_are(workspace: Path) -> None:
+    import termios  # noqa: PLC0415 - Windows has none
+
+    controller, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 100))
+    variables = {**os.environ, "PYTHONPATH": str(runner.ROOT)}
+    command = [sys.executable, *runner.STAGES["train"]["cmd"].split()[1:]]
+    process = subprocess.Popen(command, cwd=workspace, env=variables, stdout=terminal)
+    os.close(terminal)
+    shown = b""
+    with suppress(OSError):  # that the terminal is closed, on Linux
+        while part := os.read(controller, 1024):
+            shown += part
+    assert process.wait() == 0
+    bars = re.findall(r"Epoch (\d) of 2: (\d+) %[^\r]* left(?:, (loss: [^\r]*\S))?", shown.decode())
+    lines = re.findall(r"\[Epoch: \d Batch: +\d+\] (loss: .*?) *\r", shown.decode())
+    assert bars[0][:2] == ("1", "0")
+    assert bars[-1][:2] == ("2", "100")
+    assert bars[-1][2] == lines[-1]
+    assert len(lines) == 6

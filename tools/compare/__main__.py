@@ -21,7 +21,7 @@ from tools.compare.consistency import contradictions
 from tools.compare.recipes import SEEDS, Recipes
 from tools.compare.report import Comparison
 from tools.compare.runs import Run
-from tools.git import add_revisions, resolve
+from tools.git import WORKSPACE, add_revisions, resolve
 from tools.markdown import code
 from tools.statistics import ALPHA
 
@@ -38,7 +38,12 @@ def main() -> None:
     else:
         before, after = sides = [load(args.base), load(args.head)]
         comparison = networks.compare(before, after)
-        known = recipes.look_up(before, after, recipes.load(after.revision))
+        # An experiment is older than the file about it, which is then in the workspace.
+        found = [
+            recipes.look_up(before, after, recipes.load(side))
+            for side in (after.revision, WORKSPACE)
+        ]
+        known = next((one for one in found if one.seeds), found[0])
         pictures = draw(args.images, before, after) if args.images else ""
     conflicts = {str(side.revision): contradictions(side) for side in sides}
     if args.json:
