@@ -81,11 +81,12 @@ def network_sentence(comparison: NetworkComparison) -> str:
             f"Same predictions: {rates}, each of the {row.n:,} test images is taken for the same"
             f" digit, with {confidence} confidence."
         )
-    end = "; the test set is too small to show a change of this size"
+    too_small = comparison.verdict == "no evidence" and row.change
+    end = "; the test set is too small to show a change of this size" if too_small else ""
     return (
         f"{VERDICTS[comparison.verdict].format('network')}: {rates}, {row.fixed:,} test images"
         f" fixed, {row.broken:,} broken (exact McNemar {p_equals(row.p)}, n = {row.n:,})"
-        f"{end if comparison.verdict == 'no evidence' else ''}."
+        f"{end}."
     )
 
 
@@ -95,10 +96,18 @@ def recipe_sentence(comparison: RecipeComparison) -> str:
     base, head = (
         f"{points(side.mean)} ± {percent(side.deviation)}" for side in (row.base, row.head)
     )
-    return (
+    verdict = (
         f"{VERDICTS[comparison.verdict].format('recipe')}: mean accuracy {base} → {head},"
         f" {points(row.change, '+')} points (95 % interval {points(row.low, '+')} to"
         f" {points(row.high, '+')}, paired t-test {p_equals(row.p)}, n = {row.base.n} seeds)."
+    )
+    margin = comparison.not_worse
+    if margin is None:
+        return verdict
+    shown = "Its loss is" if margin.holds else "Not shown that its loss is"
+    return (
+        f"{verdict} {shown} less than {100 * margin.margin:.4g} points (one-sided paired t-test"
+        f" {p_equals(margin.p)})."
     )
 
 
