@@ -1,6 +1,6 @@
 """Is the recipe better, or this one network? Train two revisions with the same seeds, and compare.
 
-    python -m tools.seeds BASE [HEAD] [--n 5]
+    python -m tools.seeds BASE [HEAD] [--n 5] [--margin POINTS]
 
 DVC runs both revisions in copies of their own, each with its own code and params, with the seeds 0
 to N - 1. The copies share the cache of this project, so DVC runs nothing that it has run before.
@@ -30,6 +30,7 @@ from tools.compare.runs import ACCURACY, SEED, Run
 from tools.dvc_files import METRICS, read_pipeline
 from tools.git import Revision, add_revisions, git_text, load, resolve
 from tools.processes import run_python
+from tools.statistics import LEAST_PAIRS
 from tools.yaml_files import set_values
 
 FOLDER = Path(".dvc/tmp/seeds")  # git ignores it
@@ -62,13 +63,14 @@ def main() -> None:
         description="Train BASE and HEAD with the same seeds: is the recipe better?",
     )
     add_revisions(parser, "the tracked files of the workspace")
-    parser.add_argument("--n", type=int, default=5, help="seeds, 2 or more (default: 5)")
+    parser.add_argument("--n", type=int, default=5, help="seeds, 3 or more (default: 5)")
     parser.add_argument(
         "--limit", metavar="MINUTES", type=float, default=120, help="of a run (default: 120)"
     )
+    recipes.add_margin(parser)
     args = parser.parse_args()
-    if args.n < 2:
-        parser.error("--n: 2 seeds or more")
+    if args.n < LEAST_PAIRS:
+        parser.error(f"--n: {LEAST_PAIRS} seeds or more")
     revisions = [resolve(args.base), resolve(args.head)]
     with alone():
         sides = make_copies(*revisions)
@@ -76,7 +78,7 @@ def main() -> None:
         files.write(Path(SEEDS), recipes.encode(seeds))
         shutil.rmtree(COPIES)
     print(f"Commit {SEEDS}: `python -m tools.compare` and the pull request show it.\n")
-    sys.stdout.buffer.write(f"{report.markdown(recipes.compare(seeds))}\n".encode())
+    sys.stdout.buffer.write(f"{report.markdown(recipes.compare(seeds, args.margin))}\n".encode())
 
 
 @contextmanager

@@ -11,10 +11,11 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.stats import binom, binomtest, nct, t, ttest_1samp
+from scipy.stats import binom, binomtest, nct, t
 
 ALPHA = 0.05  # a p-value below it is called a difference
 POWER = 0.8  # how often a difference should be found if it is there
+LEAST_PAIRS = 3  # of two, any digit is often equal by luck, whatever the test
 MAX_PAIRS = 1000  # beyond it, "more" is the answer
 
 Verdict = Literal["better", "worse", "no evidence"]
@@ -24,7 +25,7 @@ class Difference(NamedTuple):
     """What the paired t-test says of two samples."""
 
     change: float  # of the mean
-    deviation: float  # standard deviation of the differences
+    deviation: float  # standard deviation of the differences, at least that of their rounding
     low: float  # 95 % interval of the change
     high: float
     p: float
@@ -72,46 +73,57 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(p) for p in corrected]
 
 
-def paired_t(base: Sequence[float], head: Sequence[float]) -> Difference:
+def paired_t(base: Sequence[float], head: Sequence[float], step: float) -> Difference:
     """The change of the mean from `base` to `head`, two or more values each, as pairs in order.
 
-    Differences that are all the same have p = 1 if they are 0, else 0.
-    Source: Student 1908, "The probable error of a mean".
+    The values are multiples of `step`: an accuracy is a count of images, so its step is 1 / n.
+    Differences of a few such values are sometimes all equal by luck, and would have no spread and
+    p = 0. So their deviation is at least that of a difference of two values rounded to the step.
+    Sources: Student 1908, "The probable error of a mean"; Sheppard 1898, for the variance of a
+    rounding, step^2 / 12.
     """
-    differences = np.round(np.subtract(head, base), 12)  # without the errors of subtracting
-    change, deviation = float(np.mean(differences)), float(np.std(differences, ddof=1))
-    if np.ptp(differences) == 0:
-        return Difference(change, 0.0, change, change, 0.0 if change else 1.0)
-    result = ttest_1samp(differences, 0)
-    interval = result.confidence_interval(0.95)
-    return Difference(
-        change, deviation, float(interval.low), float(interval.high), float(result.pvalue)
-    )
+    differences = np.subtract(head, base)
+    n, change = len(differences), float(np.mean(differences))
+    deviation = max(float(np.std(differences, ddof=1)), step / sqrt(6))
+    error = deviation / sqrt(n)
+    margin = float(t.ppf(1 - ALPHA / 2, n - 1)) * error
+    p = float(2 * t.sf(abs(change) / error, n - 1))
+    return Difference(change, deviation, change - margin, change + margin, p)
 
 
-def least_change(n: int, deviation: float) -> float:
-    """The smallest change of the mean that `paired_t` finds with the probability POWER, from n
-    pairs, if this is the true standard deviation of the differences."""
-    quantile = float(t.ppf(1 - ALPHA / 2, n - 1))
-    # With no shift the power is ALPHA / 2; with ten times the quantile it is nearly 1.
-    shift = brentq(lambda shift: _power(shift, n) - POWER, 0, 10 * quantile)
+def not_worse(change: float, deviation: float, n: int, margin: float) -> float:
+    """The one-sided p-value that a mean falls by less than `margin`, from what `paired_t` says of n
+    pairs: how often luck alone would give such a change or a better one, if it fell by just that.
+    Source: Wellek 2010, "Testing statistical hypotheses of equivalence and noninferiority", on the
+    paired t-test.
+    """
+    return float(t.sf((change + margin) / (deviation / sqrt(n)), n - 1))
+
+
+def least_change(n: int, deviation: float, tail: float = ALPHA / 2) -> float:
+    """The smallest change of the mean that a t-test finds with the probability POWER, from n pairs,
+    if this is the true standard deviation of the differences. `tail` is the chance of a false alarm
+    in its direction: ALPHA / 2 for `paired_t`, ALPHA for `not_worse`."""
+    quantile = float(t.ppf(1 - tail, n - 1))
+    # With no shift the power is the tail; with ten times the quantile it is nearly 1.
+    shift = brentq(lambda shift: _power(shift, n, tail) - POWER, 0, 10 * quantile)
     return float(shift * deviation / sqrt(n))
 
 
-def pairs_needed(change: float, deviation: float) -> int | None:
-    """How many pairs `paired_t` needs to find this change of the mean with the probability POWER,
-    if this is the true standard deviation of the differences. None if there is no change, or if
-    they are more than MAX_PAIRS."""
+def pairs_needed(change: float, deviation: float, tail: float = ALPHA / 2) -> int | None:
+    """How many pairs the test needs to find this change of the mean with the probability POWER, if
+    this is the true standard deviation of the differences. None if there is no change, or if they
+    are more than MAX_PAIRS. For `not_worse`, the change is the margin if nothing changes."""
     if not change:
         return None
-    sizes = range(2, MAX_PAIRS + 1)
-    found = bisect_left(sizes, -abs(change), key=lambda n: -least_change(n, deviation))
+    sizes = range(LEAST_PAIRS, MAX_PAIRS + 1)
+    found = bisect_left(sizes, -abs(change), key=lambda n: -least_change(n, deviation, tail))
     return sizes[found] if found < len(sizes) else None
 
 
-def _power(shift: float, n: int) -> float:
-    """How often a two-sided t-test of n differences finds a change of `shift` standard errors, in
-    its direction: the upper tail of the noncentral t distribution.
+def _power(shift: float, n: int, tail: float) -> float:
+    """How often a t-test of n differences finds a change of `shift` standard errors, in its
+    direction: the upper tail of the noncentral t distribution.
     Source: Cohen 1988, "Statistical power analysis for the behavioral sciences", chapter 2.
     """
-    return float(nct.sf(t.ppf(1 - ALPHA / 2, n - 1), n - 1, shift))
+    return float(nct.sf(t.ppf(1 - tail, n - 1), n - 1, shift))

@@ -77,21 +77,21 @@ class Counted(Project):
 
 @pytest.fixture(scope="module")
 def done(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Counted:
-    """All was killed in the third of four trainings, and started again. Not to be changed."""
+    """All was killed in the third of six trainings, and started again. Not to be changed."""
     counted = Counted(reproduced.copy(tmp_path_factory.mktemp("done")).folder)
     counted.branch("lr", "train", "lr", 0.0001)
     counted.repro()
     counted("git", "commit", "--quiet", "--all", "--amend", "--no-edit")
     before = counted.ran("train")
-    tool = counted.start(*TRAIN, "lr", "--n", "2")
+    tool = counted.start(*TRAIN, "lr", "--n", "3")
     counted.wait_for(before + 3)
     process = psutil.Process(tool.pid)
     for each in (process, *process.children(recursive=True)):  # DVC and the trainer, too
         each.kill()
     tool.communicate()
     assert not (counted.folder / SEEDS).exists()
-    counted(*TRAIN, "lr", "--n", "2")
-    assert counted.ran("train") == before + 4 + 1  # the one that was killed, once more
+    counted(*TRAIN, "lr", "--n", "3")
+    assert counted.ran("train") == before + 6 + 1  # the one that was killed, once more
     assert not (counted.folder / ".dvc/tmp/seeds/copies").exists()
     return counted
 
@@ -107,7 +107,7 @@ def test_a_second_start_runs_nothing_and_compare_judges_by_the_file(counted: Cou
     first = file.read_bytes()
     file.unlink()
     assert "trains both with several seeds" in counted(*COMPARE, "lr")
-    trained = counted(*TRAIN, "lr", "--n", "2")
+    trained = counted(*TRAIN, "lr", "--n", "3")
     assert counted.ran("train") == counted.ran("evaluate") == counted.ran("download") == 0
     assert file.read_bytes() == first
 
@@ -131,7 +131,7 @@ def test_two_at_once_run_each_training_once_and_the_run_of_a_killed_tool_has_end
     counted: Counted,
 ) -> None:
     old = counted.content()
-    command = (*TRAIN, "lr", "--n", "3")
+    command = (*TRAIN, "lr", "--n", "4")
     killed = counted.start(*command)
     counted.wait_for(1)
     killed.kill()
@@ -146,8 +146,8 @@ def test_two_at_once_run_each_training_once_and_the_run_of_a_killed_tool_has_end
     assert reports[0] == reports[1]
     new = counted.content()
     for side in ("base", "head"):
-        assert new[side]["runs"][:2] == old[side]["runs"]
-        assert [run["seed"] for run in new[side]["runs"]] == [0, 1, 2]
+        assert new[side]["runs"][:3] == old[side]["runs"]
+        assert [run["seed"] for run in new[side]["runs"]] == [0, 1, 2, 3]
 
 
 def test_each_side_has_its_own_code_and_the_workspace_counts_without_a_commit(
@@ -157,9 +157,9 @@ def test_each_side_has_its_own_code_and_the_workspace_counts_without_a_commit(
     source = counted.folder / "stages/training/augment.py"
     source.write_text(source.read_text() + "# another text, the same step\n")
     status = counted("git", "status", "--short")
-    counted(*TRAIN, "workspace", "--n", "2")
+    counted(*TRAIN, "workspace", "--n", "3")
     assert counted("git", "status", "--short") == status
-    assert counted.ran("train") == 2  # of head: other code is another run
+    assert counted.ran("train") == 3  # of head: other code is another run
     new = counted.content()
     base, head = (new[side]["recipe"]["files"] for side in ("base", "head"))
     assert {path for path in base if base[path] != head[path]} == {"stages/training/augment.py"}
@@ -171,7 +171,7 @@ def test_a_run_that_fails_or_takes_too_long_is_named(counted: Counted) -> None:
         counted.fails(*TRAIN, "lr", "--limit", "0.001")
     )
     counted.branch("broken", "train", "lr", -1)
-    printed = counted.fails(*TRAIN, "broken", "--n", "2")
+    printed = counted.fails(*TRAIN, "broken", "--n", "3")
     assert "BASE, main (" in printed  # its first run has ended well
     assert "\nHEAD, broken (" in printed
     assert "), seed 0: failed; all that it printed is in .dvc/tmp/seeds/HEAD.log:" in printed

@@ -1,7 +1,7 @@
 """What tools.compare says of two networks and of two recipes, with counts made by hand."""
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -161,14 +161,15 @@ def test_recipes_are_compared_by_their_means() -> None:
     assert compare_revisions(base, base).verdict == "no evidence"
 
 
-A, B = seeds("a", [0.5, 0.6]), seeds("b", [0.5, 0.6], lr=2)
+A, B = seeds("a", [0.5, 0.6, 0.7]), seeds("b", [0.5, 0.6, 0.7], lr=2)
 
 
 @pytest.mark.parametrize(
     ("base", "head", "fault"),
     [
-        (A, B[1:], "BASE has train.seed [0, 1], HEAD has [1]; "),
-        (A[:1] * 2, B[:1] * 2, "BASE has train.seed [0, 0], HEAD has [0, 0]; "),
+        (A, B[1:], "BASE has train.seed [0, 1, 2], HEAD has [1, 2]; "),
+        (A[:2], B[:2], "BASE has train.seed [0, 1], HEAD has [0, 1]; both need the same, 3 or"),
+        (A[:1] * 3, B[:1] * 3, "BASE has train.seed [0, 0, 0], HEAD has [0, 0, 0]; "),
         ([A[0], B[1]], B, "the runs of BASE must differ in train.seed alone, but a0 (0000000)"),
         ([A[0], made_run(LABELS, "x", params={})], B, "x has no train.seed"),
         ([A[0], made_run(SIX_WRONG, labels=SIX_WRONG)], B, "not scored on the same test images"),
@@ -193,25 +194,129 @@ WORKSPACE = made_run(SIX_WRONG, "workspace", recipe=recipe(lr=2))
 def test_the_report_says_how_many_seeds_the_change_takes() -> None:
     """Changes of 2, 1 and 0 points: with 2 degrees of freedom, 5.65 standard errors of 1 / √3."""
     base = of_recipe([0.5, 0.6, 0.7])
-    text = markdown(MAIN, WORKSPACE, Seeds(20, base, of_recipe([0.52, 0.61, 0.7], lr=2)))
+    text = markdown(
+        MAIN,
+        WORKSPACE,
+        Seeds({"test.accuracy": 10_000}, base, of_recipe([0.52, 0.61, 0.7], lr=2)),
+    )
     assert text.index("these recipes differ") < text.index("This network is worse")
     assert "± 1.00 points: one of 3.26 points or more is found with a power of 80 %.\n" in text
     assert "- To find one of +1.00 points with a power of 80 % takes 10 seeds.\n" in text
-    text = markdown(MAIN, WORKSPACE, Seeds(20, base, of_recipe([0.52, 0.6, 0.681], lr=2)))
+    text = markdown(
+        MAIN,
+        WORKSPACE,
+        Seeds({"test.accuracy": 10_000}, base, of_recipe([0.52, 0.6, 0.681], lr=2)),
+    )
     assert "takes more than 1,000 seeds." in text
-    text = markdown(MAIN, WORKSPACE, Seeds(20, base, of_recipe([0.7, 0.6, 0.5], lr=2)))
+    text = markdown(
+        MAIN,
+        WORKSPACE,
+        Seeds({"test.accuracy": 10_000}, base, of_recipe([0.7, 0.6, 0.5], lr=2)),
+    )
     assert "To find one of" not in text
 
 
-def test_the_file_of_seeds_is_read_as_it_was_written_and_no_other() -> None:
-    two = of_recipe([1, 1])
-    written = Seeds(20, two, of_recipe([0.9, 1], lr=2))
-    assert recipes.parse(recipes.encode(written)) == written
-    no_accuracy = RecipeRuns(recipe(), [SeedRun(seed, {}, "") for seed in (0, 1)])
-    for seeds, reason in (
-        (Seeds(20, of_recipe([1]), two), "both need the same, two or more"),
-        (Seeds(20, two, no_accuracy), "a run has no test.accuracy"),
-        (Seeds(20, two, of_recipe([1, float("inf")])), "finite"),
+PINS = [f"download.sha256.t10k-{kind}-idx{n}-ubyte" for kind, n in (("images", 3), ("labels", 1))]
+
+
+@pytest.mark.parametrize("pin", PINS)
+def test_other_test_images_with_the_same_labels_cannot_be_compared(pin: str) -> None:
+    base, head = (made_run(LABELS, name, params={pin: f"of {name}"}) for name in ("a", "b"))
+    fault = f"not scored on the same test images: {pin} of a is of a, of b of b"
+    with pytest.raises(UserError, match=fault):
+        networks.compare(base, head)
+    with pytest.raises(UserError, match=fault):
+        compare_revisions([base], [head])
+
+
+def test_no_test_set_is_too_small_for_a_change_of_nothing() -> None:
+    """One image fixed, another broken."""
+    sides = [[9, *LABELS[1:]], [*LABELS[:-1], 0]]
+    sentence = report.sentence(networks.compare(*map(made_run, sides)))
+    assert "1 test images fixed, 1 broken" in sentence
+    assert "too small" not in sentence
+
+
+def test_a_margin_asks_whether_the_loss_is_less() -> None:
+    """Losses of 0, 1 and 2 points are 1 ± 1: a loss of less than 5 is 4 √3 errors away."""
+    base, head = of_recipe([0.5, 0.6, 0.7]), of_recipe([0.5, 0.59, 0.68], lr=2)
+    seeds = Seeds({"test.accuracy": 100}, base, head)
+    for margin, holds, needed, end in (
+        (0.05, True, 3, "Its loss is less than 5 points (one-sided paired t-test p = 0.01)."),
+        (0.01, False, 8, "Not shown that its loss is less than 1 points (one-sided paired t-test"),
     ):
+        comparison = recipes.compare(seeds, margin)
+        assert comparison.not_worse
+        assert (comparison.not_worse.holds, comparison.not_worse.seeds_needed) == (holds, needed)
+        assert end in report.sentence(comparison)
+        assert f"less than {100 * margin:g} points are lost takes {needed} seeds." in (
+            report.markdown(comparison)
+        )
+    assert recipes.compare(seeds).not_worse is None
+
+
+IMAGES = {"test.accuracy": 20, "per_digit.0": 8, "per_digit.1": 12}
+
+
+def file_of_seeds(**changed: Any) -> Seeds:  # noqa: ANN401
+    """Three seeds a side. What is changed is changed in seed 1 of head."""
+    sides = []
+    for lr in (1, 2):
+        runs = []
+        for seed in range(3):
+            right = {"per_digit.0": 8 - seed, "per_digit.1": 9 + lr}
+            right["test.accuracy"] = sum(right.values())
+            metrics = {name: round(n / IMAGES[name], 6) for name, n in right.items()}
+            runs.append(SeedRun(seed, metrics, f"{lr}{seed}"))
+        sides.append(RecipeRuns(recipe(lr=lr), runs))
+    sides[1].runs[1] = replace(sides[1].runs[1], **changed)
+    return Seeds(IMAGES, *sides)
+
+
+def metrics_with(name: str, value: float) -> dict[str, Any]:
+    return {"metrics": file_of_seeds().head.runs[1].metrics | {name: value}}
+
+
+def test_the_file_of_seeds_is_read_as_it_was_written() -> None:
+    written = file_of_seeds(**metrics_with("test.loss", 0.5))
+    assert recipes.parse(recipes.encode(written)) == written
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (
+            {"seed": 4},
+            r"BASE has train.seed \[0, 1, 2\], HEAD has \[0, 2, 4\]; both need the same, 3",
+        ),
+        (
+            metrics_with("test.accuracy", 7.3),
+            "head, train.seed 1: test.accuracy is 7.3, which is no count of 20",
+        ),
+        (metrics_with("test.accuracy", 1e308), "which is no count of 20 images"),
+        (metrics_with("test.accuracy", -0.05), "which is no count of 20 images"),
+        (
+            metrics_with("test.accuracy", 0.91),
+            "test.accuracy is 0.91, which is no count of 20 images",
+        ),
+        (metrics_with("test.accuracy", 0.95), "head, train.seed 1: the digits do not add up to 19"),
+        (metrics_with("test.loss", float("inf")), "finite"),
+        ({"predictions": "11"}, "head, train.seed 1: another run has the same predictions, other"),
+    ],
+)
+def test_a_file_of_seeds_that_contradicts_itself_is_refused(
+    changed: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ValueError, match=reason):
+        recipes.parse(json.dumps(asdict(file_of_seeds(**changed))).encode())
+
+
+def test_a_file_of_seeds_with_other_seeds_or_too_few_is_refused() -> None:
+    for seeds, reason in ((range(1, 4), "base has train.seed 1, not 0 to 2"), (range(2), "3 or")):
+        right = {"test.accuracy": 1.0, "per_digit.0": 1.0, "per_digit.1": 1.0}
+        side = RecipeRuns(recipe(), [SeedRun(seed, right, None) for seed in seeds])
         with pytest.raises(ValueError, match=reason):
-            recipes.parse(json.dumps(asdict(seeds)).encode())
+            recipes.parse(recipes.encode(Seeds(IMAGES, side, side)))
+    side = RecipeRuns(recipe(), [SeedRun(seed, {}, None) for seed in range(3)])
+    with pytest.raises(ValueError, match=r"a run has no test\.accuracy"):
+        recipes.parse(recipes.encode(Seeds(IMAGES, side, side)))

@@ -125,21 +125,49 @@ def test_a_regression_fails_where_it_is_asked_to(capfdbinary: Captured) -> None:
     compare("main", "--fail-on-regression")
 
 
+def write_seeds(base: list[float], head: list[float]) -> None:
+    """The file of seeds, with these accuracies of `main` and of the workspace."""
+    sides, images = [], {"test.accuracy": 10, "per_digit.3": 10}
+    for name, accuracies in (("main", base), ("workspace", head)):
+        runs = [
+            SeedRun(seed, dict.fromkeys(images, accuracy), f"{name}{seed}")
+            for seed, accuracy in enumerate(accuracies)
+        ]
+        sides.append(RecipeRuns(load(name).recipe, runs))
+    Path(SEEDS).parent.mkdir(exist_ok=True)
+    Path(SEEDS).write_bytes(encode(Seeds(images, *sides)))
+
+
 @in_repository
 def test_where_several_seeds_were_run_the_recipe_is_judged(capfdbinary: Captured) -> None:
-    write_run(Path(), 0.01, 0, [3] * 2 + [8] * 8)
-    sides = []
-    for name, accuracies in (("main", [0.5, 0.6, 0.7]), ("workspace", [0.61, 0.70, 0.80])):
-        metrics = [{"test.accuracy": accuracy} for accuracy in accuracies]
-        runs = [SeedRun(seed, scores, None) for seed, scores in enumerate(metrics)]
-        sides.append(RecipeRuns(load(name).recipe, runs))
-    Path(SEEDS).parent.mkdir()
-    Path(SEEDS).write_bytes(encode(Seeds(10, *sides)))
+    write_run(Path(), 0.001, 42, RIGHT)
+    commit()
+    write_run(Path(), 0.01, 42, [3] * 2 + [8] * 8)
+    write_seeds([0.4, 0.5, 0.6, 0.6], [0.5, 0.6, 0.7, 0.8])
     seeds = as_json(capfdbinary, "main", "--fail-on-regression")["recipes"]["seeds"]
     assert seeds["verdict"] == "better"
     recipe, network, *_ = printed(capfdbinary, "main").split("\n\n")
     assert recipe == f"**{seeds['sentence']}**"
     assert network.startswith("**This network is worse")
+    asked = as_json(capfdbinary, "main", "--margin", "1", "--fail-on-regression")
+    assert asked["recipes"]["seeds"]["not_worse"]["holds"]
+
+
+@in_repository
+def test_a_run_of_the_file_of_seeds_that_is_committed_too_must_be_the_same(
+    capfdbinary: Captured,
+) -> None:
+    """The committed run has seed 0 on both sides."""
+    write_run(Path(), 0.01, 0, [3] * 2 + [8] * 8)
+    write_seeds([0.9, 0.5, 0.6], [0.3, 0.2, 0.1])
+    with pytest.raises(SystemExit, match="1"):
+        compare("main", "--json")
+    main_, workspace = json.loads(capfdbinary.readouterr().out)["contradictions"].values()
+    assert main_ == []
+    start = f"{SEEDS}: head, train.seed 0: test.accuracy: committed 0.3, workspace 0.2"
+    assert start in workspace
+    assert any(line.startswith(f"{SEEDS}: base, train.seed 0: MD5 of p") for line in workspace)
+    assert not any("base, train.seed 0: test.accuracy" in line for line in workspace)
 
     git("add", ":!evidence")
     git("commit", "--quiet", "--message=as an experiment, without the file")
@@ -168,15 +196,24 @@ def test_files_that_contradict_each_other_fail_the_command(capfdbinary: Captured
 @in_repository
 def test_seeds_are_lists_of_revisions(capfdbinary: Captured) -> None:
     for lr in (0.01, 0.1):
-        for seed in (1, 2):
-            write_run(Path(), lr, seed, [3] * 8 + [3 if lr < 0.1 else 7, seed])
+        for seed in (1, 2, 4):
+            write_run(Path(), lr, seed, [3] * 6 + [3 if lr < 0.1 else 7] * 3 + [seed])
             commit()
             git("tag", f"lr{lr}-{seed}")
-    content = as_json(capfdbinary, "--seeds", "lr0.01-1,lr0.01-2", "lr0.1-1,lr0.1-2")
+    sides = [",".join(f"lr{lr}-{seed}" for seed in (1, 2, 4)) for lr in (0.01, 0.1)]
+    content = as_json(capfdbinary, "--seeds", *sides)
     assert content["verdict"] == "worse"
-    assert content["metrics"]["test.accuracy"]["head"] == {"n": 2, "mean": 0.8, "deviation": 0}
-    assert [run["seed"] for run in content["base"]["runs"]] == [1, 2]
-    assert len(content["contradictions"]) == len(content["stale"]) == 4
+    assert content["metrics"]["test.accuracy"]["head"] == {"n": 3, "mean": 0.6, "deviation": 0}
+    assert content["images"] == {"test.accuracy": 10, "per_digit.3": 10}
+    assert [run["seed"] for run in content["base"]["runs"]] == [1, 2, 4]
+    assert len(content["contradictions"]) == len(content["stale"]) == 6
+    with pytest.raises(SystemExit, match="1"):
+        compare("--seeds", *sides, "--fail-on-regression")
+    compare("--seeds", *sides, "--fail-on-regression", "--margin", "50")  # of so much less is lost
+    assert "Its loss is less than 50 points" in capfdbinary.readouterr().err.decode()
+    with pytest.raises(SystemExit, match="1"):
+        compare("--seeds", sides[0], sides[0], "--fail-on-regression", "--margin", "1")
+    assert "Not shown that its loss is less than 1 points" in capfdbinary.readouterr().err.decode()
     with pytest.raises(SystemExit, match="2"):
         compare("--seeds", "main,main", "main,main", "--images", "pictures")
 
@@ -195,3 +232,16 @@ def test_only_pictures_need_matplotlib_and_nothing_needs_torch_or_dvc() -> None:
         "import sys, tools.compare.__main__; print({'matplotlib', 'torch', 'dvc'} & {*sys.modules})"
     )
     assert runner.python("-c", code).stdout == "set()\n"
+
+
+@in_repository
+@pytest.mark.parametrize("margin", ["0", "-1", "nan", "inf", "much"])
+def test_a_margin_is_more_than_nothing(margin: str) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        compare("main", "--margin", margin)
+
+
+@in_repository
+def test_a_margin_takes_several_seeds() -> None:
+    with pytest.raises(UserError, match=r"^--margin: asks about recipes, which takes several runs"):
+        compare("main", "--margin", "1")

@@ -8,7 +8,7 @@ import pytest
 from scipy.stats import binomtest
 
 from stages.common.intervals import Rate, rate, wilson
-from tools.statistics import holm, mcnemar, paired_t
+from tools.statistics import holm, mcnemar, not_worse, paired_t
 
 exactly = 1e-12
 
@@ -53,7 +53,7 @@ def test_holm_by_hand() -> None:
 def test_paired_t_by_hand() -> None:
     # Differences of 1 and 3: a standard error of 1, one degree of freedom, for which Student's
     # distribution is Cauchy's, with the tail 1 - 2 atan(t) / pi, two-sided.
-    result = paired_t([5, 0], [6, 3])
+    result = paired_t([5, 0], [6, 3], 1)
     assert (result.change, result.deviation) == pytest.approx((2, sqrt(2)), rel=exactly)
     assert result.p == pytest.approx(1 - 2 * atan(2) / pi, rel=exactly)
     quantile = tan(0.95 * pi / 2)  # the inverse of that tail
@@ -62,11 +62,23 @@ def test_paired_t_by_hand() -> None:
 
 
 def test_paired_t_sees_a_small_change_of_values_that_differ_widely() -> None:
-    assert paired_t([0.1, 0.5, 0.9], [0.11, 0.51, 0.9101]).p < 0.001
+    assert paired_t([0.1, 0.5, 0.9], [0.11, 0.51, 0.9101], 1e-6).p < 0.001
 
 
 @pytest.mark.filterwarnings("error")
-def test_paired_t_without_any_spread() -> None:
-    assert paired_t([0.5, 0.75], [0.5, 0.75]) == (0, 0, 0, 0, 1)
-    assert paired_t([0.5, 0.75], [0.75, 1]) == (0.25, 0, 0.25, 0.25, 0)
-    assert paired_t([0.98, 0.97, 0.96], [0.99, 0.98, 0.97]).p == 0  # the same but for rounding
+def test_paired_t_of_equal_differences_has_the_spread_of_rounded_values() -> None:
+    """With 2 degrees of freedom, p is 1 - t / √(t² + 2)."""
+    for change in (0, 1, 2, 10):  # images
+        base = [0.97, 0.98, 0.975]
+        result = paired_t(base, [count + change / 1000 for count in base], 1 / 1000)
+        t = change * sqrt(3 * 6)
+        assert result.p == pytest.approx(1 - t / sqrt(t**2 + 2), rel=1e-6)
+        assert result.deviation == pytest.approx(1 / 1000 / sqrt(6), rel=exactly)
+
+
+def test_not_worse_by_hand() -> None:
+    # A loss of 2 with an error of 1 is 3 errors from a margin of 5; the tail as above, one-sided.
+    loss = paired_t([6, 3], [5, 0], 1)
+    p = not_worse(loss.change, loss.deviation, 2, 5)
+    assert p == pytest.approx(0.5 - atan(3) / pi, rel=exactly)
+    assert not_worse(loss.change, loss.deviation, 2, 2) == pytest.approx(0.5, rel=exactly)

@@ -1,7 +1,7 @@
 """Compare two revisions' runs: params, metrics, predictions. Prints Markdown, or JSON.
 
     python -m tools.compare BASE [HEAD] [--images DIR] [--json] [--fail-on-regression]
-    python -m tools.compare --seeds BASE,BASE,... HEAD,HEAD,...
+    python -m tools.compare --seeds BASE,BASE,... HEAD,HEAD,... [--margin POINTS]
 
 A revision is whatever git takes for one, the name of an experiment, or `workspace`. Its files are
 read from git, so neither DVC's cache nor a remote is needed; only the pictures need MNIST.
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from stages.common import files
-from stages.common.errors import run
+from stages.common.errors import UserError, run
 from tools.compare import networks, recipes, report, runs
 from tools.compare.consistency import contradictions
-from tools.compare.recipes import SEEDS, Recipes
+from tools.compare.recipes import SEEDS, RecipeComparison, Recipes
 from tools.compare.report import Comparison
 from tools.compare.runs import Run
+from tools.dvc_files import DATA, locate
 from tools.git import WORKSPACE, add_revisions, resolve
 from tools.markdown import code
 from tools.statistics import ALPHA
@@ -34,18 +35,25 @@ def main() -> None:
     if args.seeds:
         base, head = ([*map(load, names.split(","))] for names in (args.base, args.head))
         sides = [*base, *head]
-        comparison = recipes.compare_revisions(base, head)
+        comparison = recipes.compare_revisions(base, head, args.margin)
     else:
         before, after = sides = [load(args.base), load(args.head)]
         comparison = networks.compare(before, after)
         # An experiment is older than the file about it, which is then in the workspace.
         found = [
-            recipes.look_up(before, after, recipes.load(side))
+            recipes.look_up(before, after, recipes.load(side), args.margin)
             for side in (after.revision, WORKSPACE)
         ]
         known = next((one for one in found if one.seeds), found[0])
+        if args.margin and not known.seeds:
+            raise UserError(
+                "--margin: asks about recipes, which takes several runs of each: `make seeds`"
+                " trains them, --seeds takes those that exist"
+            )
         pictures = draw(args.images, before, after) if args.images else ""
     conflicts = {str(side.revision): contradictions(side) for side in sides}
+    if known:
+        conflicts[str(after.revision)] += recipes.contradictions(known, before, after)
     if args.json:
         data = as_data(comparison, known) | {"contradictions": conflicts}
         output = files.canonical_json(data)
@@ -69,9 +77,11 @@ def as_data(comparison: Comparison, known: Recipes | None) -> dict[str, Any]:
 
 
 def fail_on_regression(judged: Comparison) -> None:
-    """Say what was judged, and exit with 1 if it is worse."""
+    """Say what was judged, and exit with 1 if it is worse; with a margin, unless it is shown that
+    the loss is less."""
     print(f"--fail-on-regression: {report.sentence(judged)}", file=sys.stderr)
-    if judged.verdict == "worse":
+    margin = judged.not_worse if isinstance(judged, RecipeComparison) else None
+    if not margin.holds if margin else judged.verdict == "worse":
         sys.exit(1)
 
 
@@ -90,8 +100,10 @@ def parse_arguments() -> Namespace:
         "--fail-on-regression",
         action="store_true",
         help=f"exit with 1 when HEAD is worse with p < {ALPHA}: its recipe, if {SEEDS} is about"
-        " these two revisions, or else its network",
+        " these two revisions, or else its network; with --margin, unless it is shown that HEAD"
+        " loses less than that",
     )
+    recipes.add_margin(parser)
     parser.add_argument(
         "--seeds",
         action="store_true",
@@ -113,7 +125,7 @@ def draw(folder: Path, base: Run, head: Run) -> str:
     """Write the pictures; the paragraph that names them."""
     from tools.compare import pictures  # noqa: PLC0415 - importing matplotlib doubles the run time
 
-    names = pictures.write(folder, base, head)
+    names = pictures.write(folder, locate(DATA), base, head)
     return f"\nPictures in {code(str(folder))}: {', '.join(map(code, names))}.\n"
 
 

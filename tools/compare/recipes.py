@@ -11,8 +11,10 @@ The file names its two sides by what they train, not by a branch or a commit. So
 with these recipes find it, also after a rebase.
 """
 
-from collections.abc import Iterable, Sequence
+from argparse import ArgumentParser, ArgumentTypeError
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
+from math import isfinite
 
 import numpy as np
 from pydantic import FiniteFloat, PositiveInt, TypeAdapter
@@ -22,6 +24,7 @@ from stages.common.errors import UserError
 from tools import git
 from tools.compare.runs import (
     ACCURACY,
+    PER_DIGIT,
     SEED,
     Change,
     Recipe,
@@ -33,9 +36,20 @@ from tools.compare.runs import (
 )
 from tools.dvc_files import PREDICTIONS
 from tools.git import Revision, find
-from tools.statistics import Verdict, holm, judge, least_change, paired_t, pairs_needed
+from tools.statistics import (
+    ALPHA,
+    LEAST_PAIRS,
+    Verdict,
+    holm,
+    judge,
+    least_change,
+    not_worse,
+    paired_t,
+    pairs_needed,
+)
 
 SEEDS = "evidence/seeds.json"  # no stage writes it, so it is not in dvc.yaml
+DECIMALS = 6  # of a metric in metrics.json
 
 
 @dataclass(frozen=True)
@@ -57,9 +71,9 @@ class RecipeRuns:
 
 @dataclass(frozen=True)
 class Seeds:
-    """Runs of two recipes with the same seeds, two or more: the content of the file."""
+    """Runs of two recipes with the same seeds, three or more: the content of the file."""
 
-    n: PositiveInt  # test images
+    images: dict[str, PositiveInt]  # of which a metric is the share: `test.accuracy`: 10000
     base: RecipeRuns
     head: RecipeRuns
 
@@ -88,6 +102,16 @@ class Means:
 
 
 @dataclass(frozen=True)
+class Margin:
+    """Is HEAD worse by less than this?"""
+
+    margin: float  # of the accuracy
+    p: float  # of the paired t-test, one-sided
+    holds: bool
+    seeds_needed: int | None  # to show it with a power of 80 % if nothing changes; None if too many
+
+
+@dataclass(frozen=True)
 class RecipeComparison(Seeds):
     """These runs, and what they tell of the recipes."""
 
@@ -95,6 +119,7 @@ class RecipeComparison(Seeds):
     metrics: dict[str, Means]
     least_change: float  # of the accuracy, that so many seeds find with a power of 80 %
     seeds_needed: int | None  # to find the change that was seen so; None if too many
+    not_worse: Margin | None  # if it was asked
     params: dict[str, Change]
     files: dict[str, Change]  # code, data and commands
     requirements: dict[str, Change] = field(default_factory=dict)
@@ -113,9 +138,27 @@ class Recipes:
 _SEEDS = TypeAdapter(Seeds)
 
 
-def compare(seeds: Seeds) -> RecipeComparison:
-    """The means of both sides, and what they tell of the recipes."""
-    metrics = compare_metrics(seeds.base.runs, seeds.head.runs)
+def add_margin(parser: ArgumentParser) -> None:
+    """Add --margin."""
+
+    def margin(text: str) -> float:
+        points = float(text)
+        if not (isfinite(points) and points > 0):
+            raise ArgumentTypeError(f"must be more than 0 percentage points (got {text})")
+        return points / 100
+
+    parser.add_argument(
+        "--margin",
+        metavar="POINTS",
+        type=margin,
+        help="is the recipe of HEAD worse by less than this, in percentage points of accuracy?",
+    )
+
+
+def compare(seeds: Seeds, margin: float | None = None) -> RecipeComparison:
+    """The means of both sides, and what they tell of the recipes. With a `margin`, also whether
+    HEAD's mean accuracy is lower by less than that."""
+    metrics = compare_metrics(seeds)
     accuracy = metrics[ACCURACY]
     base, head = seeds.base.recipe, seeds.head.recipe
     return RecipeComparison(
@@ -124,19 +167,28 @@ def compare(seeds: Seeds) -> RecipeComparison:
         metrics=metrics,
         least_change=least_change(accuracy.base.n, accuracy.deviation),
         seeds_needed=pairs_needed(accuracy.change, accuracy.deviation),
+        not_worse=None if margin is None else ask(accuracy, margin),
         params=changes(base.params, head.params),
         files=changes(base.files | base.commands, head.files | head.commands),
     )
 
 
-def compare_revisions(base: Sequence[Run], head: Sequence[Run]) -> RecipeComparison:
+def ask(accuracy: Means, margin: float) -> Margin:
+    """Is HEAD worse by less than the margin?"""
+    p = not_worse(accuracy.change, accuracy.deviation, accuracy.base.n, margin)
+    return Margin(margin, p, p < ALPHA, pairs_needed(margin, accuracy.deviation, ALPHA))
+
+
+def compare_revisions(
+    base: Sequence[Run], head: Sequence[Run], margin: float | None = None
+) -> RecipeComparison:
     """The same of revisions, whose runs may also have had other packages.
 
     Raises:
         UserError: they are not what `collect` takes.
     """
     return replace(
-        compare(collect(base, head)),
+        compare(collect(base, head), margin),
         requirements=changes(base[0].requirements, head[0].requirements),
         stale={str(side.revision): side.stale for side in (*base, *head)},
     )
@@ -147,11 +199,13 @@ def collect(base: Sequence[Run], head: Sequence[Run]) -> Seeds:
 
     Raises:
         UserError: the runs of a side differ in more than the seed, the sides have not the same
-            two or more seeds, or the runs were not scored on the same test images.
+            three or more seeds, or the runs were not scored on the same test images.
     """
     check_labels([*base, *head])
     sides = runs_of_recipe("BASE", base), runs_of_recipe("HEAD", head)
-    seeds = Seeds(len(base[0].predictions), *sides)
+    labels = base[0].predictions["label"]
+    digits = {f"{PER_DIGIT}{digit}": int(n) for digit, n in labels.value_counts(sort=False).items()}
+    seeds = Seeds({ACCURACY: len(labels), **digits}, *sides)
     try:
         check(seeds)
     except ValueError as error:
@@ -187,19 +241,59 @@ def check(seeds: Seeds) -> None:
         ValueError: they have not.
     """
     base, head = (sorted(run.seed for run in side.runs) for side in (seeds.base, seeds.head))
-    if base != head or len(base) < 2 or len({*base}) < len(base):
+    if base != head or len(base) < LEAST_PAIRS or len({*base}) < len(base):
         raise ValueError(
-            f"BASE has {SEED} {base}, HEAD has {head}; both need the same, two or more, each once"
+            f"BASE has {SEED} {base}, HEAD has {head}; both need the same, {LEAST_PAIRS} or more,"
+            " each once"
         )
     if not all(ACCURACY in run.metrics for run in (*seeds.base.runs, *seeds.head.runs)):
         raise ValueError(f"a run has no {ACCURACY}")
 
 
-def compare_metrics(base: Iterable[SeedRun], head: Iterable[SeedRun]) -> dict[str, Means]:
+def check_counts(seeds: Seeds) -> None:
+    """What `python -m tools.seeds` writes: the seeds begin with 0, accuracies are counts of images,
+    those of the digits add up, and the same predictions are counted alike.
+
+    Raises:
+        ValueError: one of these does not hold.
+    """
+    counted: dict[str, dict[str, int]] = {}  # by predictions
+    for side, runs in (("base", seeds.base.runs), ("head", seeds.head.runs)):
+        for seed, run in enumerate(sorted(runs, key=lambda run: run.seed)):
+            if run.seed != seed:
+                raise ValueError(f"{side} has {SEED} {run.seed}, not 0 to {len(runs) - 1}")
+            name = f"{side}, {SEED} {seed}"
+            right = {metric: count(name, run, metric, n) for metric, n in seeds.images.items()}
+            for counts in (seeds.images, right):
+                if sum(counts[digit] for digit in digit_metrics(counts)) != counts[ACCURACY]:
+                    raise ValueError(f"{name}: the digits do not add up to {counts[ACCURACY]:,}")
+            if run.predictions and counted.setdefault(run.predictions, right) != right:
+                raise ValueError(f"{name}: another run has the same predictions, other accuracies")
+
+
+def count(name: str, run: SeedRun, metric: str, n: int) -> int:
+    """The images that this accuracy of n images counts.
+
+    Raises:
+        ValueError: it is no such count.
+    """
+    share = run.metrics.get(metric, -1)
+    right = round(min(max(share, 0), 1) * n)
+    if share != round(right / n, DECIMALS):
+        raise ValueError(f"{name}: {metric} is {share}, which is no count of {n:,} images")
+    return right
+
+
+def compare_metrics(seeds: Seeds) -> dict[str, Means]:
     """Each metric that all runs have. The p-values of the digits are corrected for their number."""
-    base, head = (sorted(side, key=lambda run: run.seed) for side in (base, head))
+    base, head = (sorted(side.runs, key=lambda run: run.seed) for side in (seeds.base, seeds.head))
+    steps = {name: 1 / n for name, n in seeds.images.items()}
     metrics = {
-        name: means([run.metrics[name] for run in base], [run.metrics[name] for run in head])
+        name: means(
+            [run.metrics[name] for run in base],
+            [run.metrics[name] for run in head],
+            steps.get(name, 10**-DECIMALS),
+        )
         for name in base[0].metrics
         if all(name in run.metrics for run in (*base, *head))
     }
@@ -209,9 +303,9 @@ def compare_metrics(base: Iterable[SeedRun], head: Iterable[SeedRun]) -> dict[st
     return metrics
 
 
-def means(base: Sequence[float], head: Sequence[float]) -> Means:
-    """Two samples of one metric, in the order of the seeds."""
-    difference = paired_t(base, head)
+def means(base: Sequence[float], head: Sequence[float], step: float) -> Means:
+    """Two samples of one metric, of multiples of `step`, in the order of the seeds."""
+    difference = paired_t(base, head, step)
     return Means(sample(base), sample(head), *difference, p_corrected=difference.p)
 
 
@@ -220,7 +314,7 @@ def sample(values: Sequence[float]) -> Sample:
     return Sample(len(values), float(np.mean(values)), float(np.std(values, ddof=1)))
 
 
-def look_up(base: Run, head: Run, seeds: Seeds | None) -> Recipes:
+def look_up(base: Run, head: Run, seeds: Seeds | None, margin: float | None = None) -> Recipes:
     """What the file, if there is one, says of the recipes of two revisions."""
     same = not recipe_differences(base.recipe, head.recipe)
     if same or seeds is None:
@@ -230,7 +324,37 @@ def look_up(base: Run, head: Run, seeds: Seeds | None) -> Recipes:
         for side, run, runs in (("base", base, seeds.base), ("head", head, seeds.head))
         if (names := recipe_differences(run.recipe, runs.recipe))
     }
-    return Recipes(same, None if unfit else compare(seeds), unfit)
+    return Recipes(same, None if unfit else compare(seeds, margin), unfit)
+
+
+def contradictions(known: Recipes, base: Run, head: Run) -> list[str]:
+    """A line for each value of the file that is another in the run of the same recipe and seed that
+    a revision has."""
+    if known.seeds is None:
+        return []
+    return [
+        line
+        for side, run, runs in (("base", base, known.seeds.base), ("head", head, known.seeds.head))
+        for committed in runs.runs
+        if committed.seed == run.params.get(SEED)
+        for line in describe(
+            f"{SEEDS}: {side}, {SEED} {committed.seed}",
+            committed,
+            str(run.revision),
+            SeedRun(committed.seed, run.metrics, run.digest(PREDICTIONS)),
+        )
+    ]
+
+
+def describe(name: str, committed: SeedRun, other: str, run: SeedRun) -> list[str]:
+    """A line for each value of a run that is another in the run of `other`."""
+    ours, theirs = (
+        one.metrics | {"MD5 of predictions": one.predictions} for one in (committed, run)
+    )
+    return [
+        f"{name}: {key}: committed {change.base}, {other} {change.head}"
+        for key, change in changes(ours, theirs).items()
+    ]
 
 
 def load(revision: Revision) -> Seeds | None:
@@ -257,4 +381,5 @@ def parse(content: bytes) -> Seeds:
     """
     seeds = _SEEDS.validate_json(content)
     check(seeds)
+    check_counts(seeds)
     return seeds

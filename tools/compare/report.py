@@ -33,9 +33,11 @@ def markdown(
     comparison: Comparison,
     recipes: Recipes | None = None,
     contradictions: Mapping[str, Sequence[str]] = {},
+    computed: Sequence[str] = (),
 ) -> str:
     """The whole report. With two revisions comes what is known about their `recipes`, and with any
-    the `contradictions` in the files of each, by its name."""
+    the `contradictions` in the files of each, by its name. A review has `computed` some of it
+    again: these paragraphs, in which the verdict about the recipes stands, follow the first."""
     environment = Environment(  # noqa: S701 - HTML's escapes mean nothing in Markdown: see `code`
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -60,6 +62,7 @@ def markdown(
         seeds=comparison if alone else recipes and recipes.seeds,
         recipes=recipes,
         contradictions=contradictions,
+        computed=computed,
     )
     return text.strip()
 
@@ -81,11 +84,12 @@ def network_sentence(comparison: NetworkComparison) -> str:
             f"Same predictions: {rates}, each of the {row.n:,} test images is taken for the same"
             f" digit, with {confidence} confidence."
         )
-    end = "; the test set is too small to show a change of this size"
+    too_small = comparison.verdict == "no evidence" and row.change
+    end = "; the test set is too small to show a change of this size" if too_small else ""
     return (
         f"{VERDICTS[comparison.verdict].format('network')}: {rates}, {row.fixed:,} test images"
         f" fixed, {row.broken:,} broken (exact McNemar {p_equals(row.p)}, n = {row.n:,})"
-        f"{end if comparison.verdict == 'no evidence' else ''}."
+        f"{end}."
     )
 
 
@@ -95,10 +99,18 @@ def recipe_sentence(comparison: RecipeComparison) -> str:
     base, head = (
         f"{points(side.mean)} ± {percent(side.deviation)}" for side in (row.base, row.head)
     )
-    return (
+    verdict = (
         f"{VERDICTS[comparison.verdict].format('recipe')}: mean accuracy {base} → {head},"
         f" {points(row.change, '+')} points (95 % interval {points(row.low, '+')} to"
         f" {points(row.high, '+')}, paired t-test {p_equals(row.p)}, n = {row.base.n} seeds)."
+    )
+    margin = comparison.not_worse
+    if margin is None:
+        return verdict
+    shown = "Its loss is" if margin.holds else "Not shown that its loss is"
+    return (
+        f"{verdict} {shown} less than {100 * margin.margin:.4g} points (one-sided paired t-test"
+        f" {p_equals(margin.p)})."
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 from pydantic import FiniteFloat, TypeAdapter
 
-from stages.common import tables
+from stages.common import mnist, tables
 from stages.common.errors import UserError
 from stages.common.tables import EpochScores, Prediction
 from tools import git
@@ -161,7 +161,8 @@ def digit_metrics(names: Iterable[str]) -> list[str]:
 
 
 def check_labels(runs: Sequence[Run]) -> None:
-    """All must have the same test labels, or their predictions are of different images.
+    """All must have the same test images: the labels of the predictions, and the digests that the
+    params pin.
 
     Raises:
         UserError: they have not.
@@ -175,6 +176,13 @@ def check_labels(runs: Sequence[Run]) -> None:
                 f"not scored on the same test images: the labels of {first.revision}"
                 f" ({len(labels):,}) and of {other.revision} ({len(theirs):,}) differ"
             )
+        for key in (f"download.sha256.{name}" for name in mnist.FILES["test"]):
+            pins = first.params.get(key), other.params.get(key)
+            if pins[0] != pins[1]:
+                raise UserError(
+                    f"not scored on the same test images: {key} of {first.revision} is {pins[0]},"
+                    f" of {other.revision} {pins[1]}"
+                )
 
 
 def pick(params: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
