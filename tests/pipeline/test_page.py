@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from stages.common import mnist
 from stages.model.network import Network, NetworkConfig
-from tests.support import browser, tiny
+from tests.support import browser, run_files, tiny
 from tests.support.project import Project
 from tools.page import commit, results
 from tools.page.__main__ import SCRIPTS
@@ -72,6 +72,17 @@ def test_other_weights_or_parameters_are_a_changed_workspace(
     assert not commit.is_changed()
     project.set_param("train", "seed", 7)
     assert commit.is_changed()
+
+
+def test_its_network_must_give_what_the_predictions_say(project: Project) -> None:
+    run_files.change_confidence(project.folder / "metrics/predictions.csv")
+    refused = project.run("python", "-m", "tools.page")
+    assert refused.returncode == 1
+    assert re.match(r"page/index\.html: not written: it would say .* 0\.123456", refused.stdout)
+    assert refused.stdout.count("\n") == 1
+    assert not (project.folder / "page").exists()
+    no_node = "from tools.page import __main__, node; node.find_node = lambda: None; "
+    assert "was not compared" in project("python", "-c", f"{no_node}__main__.main()")
 
 
 @needs_chromium

@@ -15,9 +15,9 @@ from stages.common import files, mnist, tables
 from stages.common.errors import UserError
 from stages.common.intervals import rate
 from stages.common.tables import Prediction
-from stages.model import weights
 from stages.model.network import Network
-from tools.dvc_files import DATA, MODEL, PICTURES, PREDICTIONS, locate
+from tools import trained
+from tools.dvc_files import MODEL, PICTURES, locate
 from tools.git import PARAMS, WORKSPACE, load
 from tools.operators import constants, operators
 from tools.yaml_files import parse_yaml
@@ -34,21 +34,13 @@ class Cell(NamedTuple):
     heat: int  # 0 to HEAT_LEVELS; 0 where there is no mistake
 
 
-def read() -> dict[str, Any]:
-    """What page.html names, of the run in the workspace.
+def read(images: mnist.Images, predictions: pd.DataFrame) -> dict[str, Any]:
+    """What page.html names, of the run in the workspace and its predictions for the test images.
 
     Raises:
-        UserError: a file is missing or damaged, or the predictions are of other images.
+        UserError: a file is missing or damaged.
     """
-    model, table = locate(MODEL), locate(PREDICTIONS)
-    network = weights.load(model)
-    predictions = tables.read(table, Prediction)
-    images, _ = mnist.load(locate(DATA), "test")
-    if len(predictions) != len(images):
-        raise UserError(
-            f"{table}: {len(predictions):,} rows for {len(images):,} test images;"
-            " make it again with `dvc repro`"
-        )
+    network = trained.load()
     counts = tables.count_confusions(predictions)
     correct, n = counts.diagonal().tolist(), counts.sum(axis=1).tolist()
     shown = examples(predictions)
@@ -65,7 +57,7 @@ def read() -> dict[str, Any]:
         "pictures": pictures(locate(PICTURES)),
         "network": embed_network(network),
         "parameters": sum(tensor.numel() for tensor in network.state_dict().values()),
-        "digest": files.sha256(model.read_bytes()),
+        "digest": files.sha256(locate(MODEL).read_bytes()),
     }
 
 
