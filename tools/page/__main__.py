@@ -21,7 +21,7 @@ from tools import trained
 from tools.page import commit, node, results
 
 SOURCES = Path(__file__).parent
-SCRIPTS = ["network.js", "prepare.js", "pad.js", "confusion.js"]
+SCRIPTS = ["network.js", "prepare.js", "pad.js", "inside.js", "confusion.js"]
 
 
 def main() -> None:

@@ -110,11 +110,16 @@ function logSoftmax({ shape, values }) {
   return { shape, values: values.map((v) => v - greatest - Math.log(sum)) };
 }
 
-/** The ten probabilities of an image: 784 numbers from 0 (ground) to 1 (ink). */
-function classify(tensors, { operators }, image) {
-  let x = { shape: [1, 28, 28], values: Float32Array.from(image) };
+/** The image, of numbers from 0 (ground) to 1 (ink), and what each operator makes of it in turn. */
+function trace(tensors, { operators, input }, image) {
+  const values = [{ shape: input, values: Float32Array.from(image) }];
   for (const [, kind, constants, attributes] of operators) {
-    x = OPERATORS[kind](x, constants.map((name) => tensors[name]), attributes);
+    values.push(OPERATORS[kind](values.at(-1), constants.map((name) => tensors[name]), attributes));
   }
-  return Array.from(x.values, Math.exp);
+  return values;
+}
+
+/** The probability of each class. */
+function classify(tensors, network, image) {
+  return Array.from(trace(tensors, network, image).at(-1).values, Math.exp);
 }

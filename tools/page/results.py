@@ -25,6 +25,7 @@ from tools.yaml_files import parse_yaml
 EXAMPLES = 12  # images at most behind a cell of the confusion matrix, to bound the page's size
 SHEET_COLUMNS = 24  # images in a row of the sheet
 HEAT_LEVELS = 5  # shades of the confusion matrix
+TOUCHABLE = {"confusion_matrix", "per_digit_accuracy"}  # pictures that page.html has as tables
 
 
 class Cell(NamedTuple):
@@ -49,6 +50,7 @@ def read(images: mnist.Images, predictions: pd.DataFrame) -> dict[str, Any]:
             group: {key: text(value) for key, value in values.items()}
             for group, values in load(WORKSPACE, PARAMS, parse_yaml).items()
         },
+        "classes": mnist.CLASSES,
         "overall": rate(sum(correct), sum(n)),
         "per_digit": {digit: rate(correct[digit], n[digit]) for digit in range(10) if n[digit]},
         "confusion": confusion(counts),
@@ -89,11 +91,13 @@ def sheet(images: mnist.Images) -> bytes:
 
 
 def embed_network(network: Network) -> dict[str, Any]:
-    """The network as the page's script reads it: its operators, and the shapes of the tensors
-    that they name. Then all numbers, one after the other, as little-endian float32 in base64."""
+    """The network as the page's script reads it: the shape of its input, its operators, and the
+    shapes of the tensors that they name. Then all numbers, one after the other, as little-endian
+    float32 in base64."""
     tensors = constants(network)
     numbers = b"".join(tensor.astype("<f4").tobytes() for tensor in tensors.values())
     return {
+        "input": [1, mnist.SIZE, mnist.SIZE],
         "operators": operators(network),
         "shapes": [[name, list(tensor.shape)] for name, tensor in tensors.items()],
         "numbers": base64.b64encode(numbers).decode(),
@@ -101,12 +105,14 @@ def embed_network(network: Network) -> dict[str, Any]:
 
 
 def pictures(folder: Path) -> dict[str, str]:
-    """The PNG files in a folder, by name: what each shows, and its data URI.
+    """The PNG files in a folder, by name: what each shows, and its data URI. Not those that the
+    page shows as something to touch.
 
     Raises:
         UserError: there are none.
     """
     paths = sorted(folder.glob("*.png"), reverse=True)  # the training before the mistakes
+    paths = [path for path in paths if path.stem not in TOUCHABLE]
     if not paths:
         raise UserError(f"{folder}: holds no pictures; make them with `dvc repro`")
     return {path.stem.replace("_", " ").capitalize(): data_uri(path.read_bytes()) for path in paths}
