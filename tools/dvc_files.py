@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Self
 from pydantic import BaseModel, BeforeValidator
 
 from stages.common.errors import UserError
-from tools.git import PARAMS, PIPELINE, WORKSPACE, Revision, load
+from tools.git import PARAMS, PIPELINE, WORKSPACE, Revision, find, load, parse
 from tools.yaml_files import flatten, parse_yaml
 
 LOCK = "dvc.lock"
@@ -202,6 +202,22 @@ def name_params(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
             for name, value in flatten(content).items()
         }
     return params
+
+
+def check(content: bytes, path: str, revision: Revision = WORKSPACE) -> None:
+    """Compare the content of an output with what dvc.lock says of it. After `git checkout` it may
+    still be that of another branch. A file that dvc.lock does not name is not compared.
+
+    Raises:
+        UserError: it is another one.
+    """
+    lock = find(revision, [LOCK])
+    recorded = parse(revision, lock, LOCK, Lock.parse).outputs if lock else {}
+    if recorded.get(path, digest := md5(content)) != digest:
+        raise UserError(
+            f"{path}: not the file that {LOCK} of {revision} names; run `dvc checkout`"
+            " (or `dvc repro`, if you have changed it yourself)"
+        )
 
 
 def md5(content: bytes) -> str:

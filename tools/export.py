@@ -1,6 +1,7 @@
 """Write the trained network as ONNX, for other languages and runtimes.
 
-Reads the weights. Writes one file with all that is needed to classify. Its input is `image`,
+Reads the weights, and the test images to compare the file with predictions.csv before it is
+written. Writes one file with all that is needed to classify. Its input is `image`,
 float32 (N, 1, 28, 28), from 0 (ground) to 1 (ink); its output is `log_probabilities`,
 float32 (N, 10). Needs the packages of requirements-export.txt besides.
 
@@ -12,12 +13,15 @@ from argparse import ArgumentParser, Namespace
 from itertools import pairwise
 from pathlib import Path
 
-from stages.common import files
+import numpy as np
+import numpy.typing as npt
+
+from stages.common import files, mnist
 from stages.common.errors import run
 from stages.common.mnist import CLASSES, SIZE
 from stages.model import weights
 from stages.model.network import Network
-from tools.dvc_files import MODEL, locate
+from tools import trained
 from tools.operators import constants, operators
 
 try:
@@ -29,10 +33,17 @@ OPSET = 28  # the newest that the onnx of requirements-export.txt knows
 
 
 def main() -> None:
-    """Load, convert, save."""
+    """Load, convert, compare, save."""
     args = parse_arguments()
-    model = convert(weights.load(args.model or locate(MODEL)))
-    files.write(args.onnx, model.SerializeToString(deterministic=True))
+    network = weights.load(args.model) if args.model else trained.load()
+    content = convert(network).SerializeToString(deterministic=True)
+    if args.model:
+        print(f"{args.onnx}: not compared with predictions.csv, which is not of {args.model}")
+    else:
+        images, predictions = trained.read_tests()
+        rows = trained.one_of_each(predictions)
+        trained.compare(str(args.onnx), classify(content, images[rows["index"]]), rows)
+    files.write(args.onnx, content)
     print(f"{args.onnx}: opset {OPSET}, image (N, 1, 28, 28) to log_probabilities (N, 10)")
 
 
@@ -42,6 +53,18 @@ def parse_arguments() -> Namespace:
     parser.add_argument("onnx", type=Path, help="the file to write, such as model.onnx")
     parser.add_argument("--model", type=Path, help="weights (default: those that dvc.yaml names)")
     return parser.parse_args()
+
+
+def classify(onnx: bytes, images: mnist.Images) -> npt.NDArray[np.float32]:
+    """The probabilities (n, 10) of images, by onnxruntime if it is there, else by onnx itself."""
+    try:
+        from onnxruntime import InferenceSession as Session  # noqa: PLC0415 - only tests install it
+    except ModuleNotFoundError:
+        from onnx.reference import ReferenceEvaluator as Session  # noqa: PLC0415 - as slow
+    pixels = images[:, np.newaxis].astype(np.float32) / 255
+    (outputs,) = Session(onnx).run(None, {"image": pixels})
+    probabilities: npt.NDArray[np.float32] = np.exp(outputs)
+    return probabilities
 
 
 def convert(network: Network) -> ModelProto:

@@ -5,6 +5,7 @@ tools/page/network.js computes the same operators. A kind of layer that is new t
 needs a case here, and its operator in network.js if that lacks it.
 """
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from stages.model.network import Network
 class Operator(NamedTuple):
     """One operator. Its input is the output of the one before it, and its constants."""
 
+    layer: str  # its name in stages/model/network.py
     kind: str  # as ONNX names it
     constants: list[str]  # the names of its tensors
     attributes: dict[str, Any]  # as ONNX names them
@@ -30,46 +32,66 @@ def operators(network: Network) -> list[Operator]:
     Raises:
         UserError: a layer is of an unknown kind, or has a setting that has no translation.
     """
-    normalisation = [Operator("Sub", ["mean"], {}), Operator("Div", ["std"], {})]
-    layers = [
-        translate(name, layer)
-        for name, layer in network.named_children()
-        if not isinstance(layer, nn.Dropout)  # it does nothing outside of training
+    normalisation = [
+        Operator("centred", "Sub", ["mean"], {}),
+        Operator("normalised", "Div", ["std"], {}),
     ]
-    return normalisation + layers
+    return normalisation + [
+        translate(name, layer)
+        for name, layer in layers(network)
+        if not isinstance(layer, nn.Dropout | nn.Dropout2d)  # they do nothing outside of training
+    ]
+
+
+def layers(network: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
+    """The layers in order by name; `block.conv1` is inside of a Sequential."""
+    for name, layer in network.named_children():
+        if type(layer) is nn.Sequential:
+            yield from ((f"{name}.{inner}", its) for inner, its in layers(layer))
+        else:
+            yield name, layer
 
 
 def constants(network: Network) -> dict[str, npt.NDArray[np.float32]]:
     """The tensors that the operators name: the weights, and the numbers of the normalisation."""
-    normalisation = {name: [getattr(network.config, name)] for name in ("mean", "std")}
-    return {
-        **{name: np.array(value, np.float32) for name, value in normalisation.items()},
-        **{name: tensor.numpy() for name, tensor in network.state_dict().items()},
-    }
+    tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
+    for name in ("mean", "std"):
+        tensors[name] = np.array([getattr(network.config, name)], np.float32)
+    return {name: tensors[name] for operator in operators(network) for name in operator.constants}
 
 
 def translate(name: str, layer: nn.Module) -> Operator:
-    """The operator of one layer."""
-    tensors = [f"{name}.{tensor}" for tensor, _ in layer.named_parameters()]
+    """The operator of one layer, as it computes outside of training."""
+    # In ONNX's order, for every kind. BatchNorm2d also has a count of batches, which is no float.
+    tensors = [f"{name}.{key}" for key, t in layer.state_dict().items() if t.is_floating_point()]
+    attributes: dict[str, Any] = {}
     match layer:
         case nn.Conv2d(groups=1, dilation=(1, 1), padding_mode="zeros", padding=(top, left)):
+            kind = "Conv"
             attributes = {"strides": list(layer.stride), "pads": 2 * [top, left]}
-            return Operator("Conv", tensors, attributes)
         case nn.MaxPool2d(padding=0, dilation=1, ceil_mode=False):
+            kind = "MaxPool"
             attributes = {"kernel_shape": pair(layer.kernel_size), "strides": pair(layer.stride)}
-            return Operator("MaxPool", tensors, attributes)
+        case nn.BatchNorm2d(affine=True, track_running_stats=True):
+            kind = "BatchNormalization"
+            attributes = {"epsilon": layer.eps}
         case nn.ReLU():
-            return Operator("Relu", tensors, {})
+            kind = "Relu"
         case nn.Flatten(start_dim=1, end_dim=-1):
-            return Operator("Flatten", tensors, {"axis": 1})
+            kind = "Flatten"
+            attributes = {"axis": 1}
         case nn.Linear():
-            return Operator("Gemm", tensors, {"transB": 1})
+            kind = "Gemm"
+            attributes = {"transB": 1}
         case nn.LogSoftmax(dim=1):
-            return Operator("LogSoftmax", tensors, {"axis": 1})
-    raise UserError(
-        f"stages/model/network.py: {name}: {layer} has no ONNX operator; add one to"
-        " `translate` in tools/operators.py and, if it is new, to tools/page/network.js"
-    )
+            kind = "LogSoftmax"
+            attributes = {"axis": 1}
+        case _:
+            raise UserError(
+                f"stages/model/network.py: {name}: {layer} has no ONNX operator; add one to"
+                " `translate` in tools/operators.py and, if it is new, to tools/page/network.js"
+            )
+    return Operator(name, kind, tensors, attributes)
 
 
 def pair(size: int | tuple[int, ...]) -> list[int]:

@@ -27,7 +27,8 @@ from stages.common.errors import UserError, run
 from stages.evaluate import LogProbabilities, classify
 from stages.model import numerics, weights
 from stages.model.network import Network
-from tools.dvc_files import MODEL, read_pipeline
+from tools import trained
+from tools.dvc_files import MODEL, check, read_pipeline
 from tools.git import WORKSPACE, resolve
 from tools.prepare import MAX_SIDE, Grey, Prepared, prepare
 from tools.terminal import columns, printable
@@ -102,26 +103,29 @@ def load_network(path: Path | None, rev: str | None) -> Network:
     or that of another revision, from DVC's cache or its remote.
 
     Raises:
-        UserError: there is no such revision, or no network in that file, or DVC cannot get it.
+        UserError: there is no such revision, or no network in that file, or DVC cannot get it, or
+            it is not the one in dvc.lock.
     """
     revision = resolve(rev) if rev else WORKSPACE
-    path = path or Path(read_pipeline(revision).path(MODEL))
     if revision == WORKSPACE:
-        return weights.load(path)
+        return weights.load(path) if path else trained.load()
+    path = path or Path(read_pipeline(revision).path(MODEL))
     import dvc.api  # noqa: PLC0415 - it takes a second; only --rev needs it
     from dvc.exceptions import DvcException, PathMissingError  # noqa: PLC0415
 
+    try:
+        content = dvc.api.read(str(path), rev=revision.commit, mode="rb")
+    except PathMissingError:
+        raise UserError(
+            f"{path} of {revision}: in neither DVC's cache nor a remote; get it with `dvc pull`"
+            " or `dvc exp pull`, or check that revision out and make it with `dvc repro train`"
+        ) from None
+    except (DvcException, OSError) as error:
+        raise UserError(f"{path} of {revision}: {error}") from None
+    check(content, path.as_posix(), revision)
     with TemporaryDirectory() as folder:
         copy = Path(folder) / path.name
-        try:
-            copy.write_bytes(dvc.api.read(str(path), rev=revision.commit, mode="rb"))
-        except PathMissingError:
-            raise UserError(
-                f"{path} of {revision}: in neither DVC's cache nor a remote; get it with `dvc pull`"
-                " or `dvc exp pull`, or check that revision out and make it with `dvc repro train`"
-            ) from None
-        except (DvcException, OSError) as error:
-            raise UserError(f"{path} of {revision}: {error}") from None
+        copy.write_bytes(content)
         return weights.load(copy)
 
 

@@ -1,11 +1,13 @@
 """The project in a temporary clone, reproduced once, to be copied by each test."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser, Page
 
-from tests.support import tiny
+from tests.support import browser, tiny
 from tests.support.project import Project, copy_tracked_files
 from tests.support.runner import fix_params
 from tools.yaml_files import set_values
@@ -60,3 +62,24 @@ def committed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> 
 def slow(committed: Project, tmp_path: Path) -> Project:
     """A copy of it, to be changed at will."""
     return Project(shutil.copytree(committed.folder, tmp_path / "project", symlinks=True))
+
+
+@pytest.fixture(scope="session")
+def written(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The page of the tiny run, only for reading."""
+    path = tmp_path_factory.mktemp("page") / "index.html"
+    reproduced("python", "-m", "tools.page", str(path))
+    return path
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser.chromium() as started:
+        yield started
+
+
+@pytest.fixture
+def page(chromium: Browser, written: Path) -> Iterator[Page]:
+    """The page of the tiny run in a browser without a network."""
+    with browser.opened(chromium, written) as opened:
+        yield opened

@@ -1,5 +1,7 @@
 """Layers of a known kind are added in one file, and training, ONNX and the page agree."""
 
+import re
+
 import numpy as np
 import onnxruntime
 import pandas as pd
@@ -35,6 +37,21 @@ def layers(_: NetworkConfig) -> dict[str, nn.Module]:  # in place of the one abo
 """
 
 
+# Whether a pixel stays the same when all but what the page says it saw is noise, and changes when
+# the first or the last row or column of that is noise.
+SAW = """([layer, map, pixel]) => {
+  const { first: [top, left], last: [bottom, right] } = sourceOf({ layer, map }, pixel);
+  const image = traced[0].values;
+  const at = (picture) => planes(trace(TENSORS, NETWORK, picture)[layer + 1])[map][pixel];
+  const noise = (where) => image.map((v, i) =>
+    where(Math.floor(i / 28), i % 28) ? 100 * (Math.random() - 0.5) : v);
+  const changes = (where) => Array(30).fill().some(() => at(noise(where)) !== at(image));
+  return !changes((y, x) => y < top || x < left || y > bottom || x > right) &&
+    changes((y) => y === top) && changes((y) => y === bottom) &&
+    changes((_, x) => x === left) && changes((_, x) => x === right);
+}"""
+
+
 @pytest.fixture(scope="module")
 def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Project:
     """A project whose network has a third convolution and sees pixels of another scale,
@@ -66,13 +83,20 @@ def test_onnx_gives_its_predictions(changed: Project) -> None:
     assert_predictions(changed, np.exp(seen))
 
 
-@pytest.mark.skipif(not browser.CHROMIUM, reason=browser.MISSING)
+@browser.needed
 def test_the_page_gives_its_predictions(changed: Project) -> None:
     changed("python", "-m", "tools.page")
     images, _ = mnist.load(changed.folder / DATA, "test")
     path = changed.folder / "page/index.html"
     with browser.chromium() as chromium, browser.opened(chromium, path) as page:
         assert_predictions(changed, browser.classify(page, images))
+        browser.draw(page, 7)
+        (heading,) = page.locator("#layers h3", has_text="conv3").all_inner_texts()
+        assert re.fullmatch(r"conv3\W+12 . 4 . 3", heading)
+        assert page.get_by_label("conv3, map", exact=False).count() == 12
+        # conv3 has padding, strides and a filter of 3x2: a pixel at its edge saw less of the image.
+        for place in ([8, 5, 0], [8, 5, 7], [6, 1, 9]):  # layer (6 is pool2), map, pixel
+            assert page.evaluate(SAW, place), place
 
 
 def assert_predictions(project: Project, probabilities: np.ndarray) -> None:

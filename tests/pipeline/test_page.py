@@ -2,7 +2,6 @@
 
 import re
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from stages.common import mnist
 from stages.model.network import Network, NetworkConfig
-from tests.support import browser, tiny
+from tests.support import browser, run_files, tiny
 from tests.support.project import Project
 from tools.page import commit, results
 from tools.page.__main__ import SCRIPTS
@@ -19,34 +18,11 @@ from tools.page.__main__ import SCRIPTS
 # Text that would run, were it not escaped.
 HOSTILE = "</script><script>hacked = 1</script><img src=x onerror='hacked = 1'>\"'&"
 
-needs_chromium = pytest.mark.skipif(not browser.CHROMIUM, reason=browser.MISSING)
-
 
 def write(project: Project) -> Path:
     """The page of a project."""
     project("python", "-m", "tools.page")
     return project.folder / "page/index.html"
-
-
-@pytest.fixture(scope="module")
-def written(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The page of the tiny run, only for reading."""
-    path = tmp_path_factory.mktemp("page") / "index.html"
-    reproduced("python", "-m", "tools.page", str(path))
-    return path
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with browser.chromium() as started:
-        yield started
-
-
-@pytest.fixture
-def page(chromium: Browser, written: Path) -> Iterator[Page]:
-    """The page of the tiny run in a browser without a network."""
-    with browser.opened(chromium, written) as opened:
-        yield opened
 
 
 def test_the_same_commit_gives_the_same_bytes(project: Project, written: Path) -> None:
@@ -74,7 +50,18 @@ def test_other_weights_or_parameters_are_a_changed_workspace(
     assert commit.is_changed()
 
 
-@needs_chromium
+def test_its_network_must_give_what_the_predictions_say(project: Project) -> None:
+    run_files.change_confidence(project.folder / "metrics/predictions.csv")
+    refused = project.run("python", "-m", "tools.page")
+    assert refused.returncode == 1
+    assert re.match(r"page/index\.html: not written: it would say .* 0\.123456", refused.stdout)
+    assert refused.stdout.count("\n") == 1
+    assert not (project.folder / "page").exists()
+    no_node = "from tools.page import __main__, node; node.find_node = lambda: None; "
+    assert "was not compared" in project("python", "-c", f"{no_node}__main__.main()")
+
+
+@browser.needed
 @pytest.mark.parametrize("kernel_size", [4, 9])
 def test_the_network_in_the_page_takes_any_shape(page: Page, kernel_size: int) -> None:
     torch.manual_seed(1)
@@ -87,7 +74,7 @@ def test_the_network_in_the_page_takes_any_shape(page: Page, kernel_size: int) -
     assert browser.classify(page, images, embedded) == pytest.approx(expected, abs=1e-5)
 
 
-@needs_chromium
+@browser.needed
 @pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_it_works_without_a_network_and_without_complaints(
     chromium: Browser, written: Path, scheme: browser.Scheme, width: int
@@ -107,7 +94,7 @@ def test_it_works_without_a_network_and_without_complaints(
         assert (ground == "rgb(15, 17, 21)") == (scheme == "dark")
 
 
-@needs_chromium
+@browser.needed
 def test_undo_takes_a_stroke_and_clear_takes_all(page: Page) -> None:
     ink = "readInk().filter((amount) => amount).length"  # pixels
     browser.draw(page, 4)  # two strokes
@@ -122,7 +109,7 @@ def test_undo_takes_a_stroke_and_clear_takes_all(page: Page) -> None:
     expect(page.locator("#undo")).to_be_disabled()
 
 
-@needs_chromium
+@browser.needed
 def test_a_finger_draws_and_does_not_scroll(chromium: Browser, written: Path) -> None:
     with browser.opened(chromium, written, width=360, touch=True) as page:
         box = page.locator("#pad").bounding_box()
@@ -139,7 +126,7 @@ def test_a_finger_draws_and_does_not_scroll(chromium: Browser, written: Path) ->
         assert page.evaluate("strokes.length") == 1
 
 
-@needs_chromium
+@browser.needed
 def test_the_keyboard_alone_draws_undoes_and_clears(page: Page) -> None:
     page.keyboard.press("Tab")
     expect(page.locator("#pad")).to_be_focused()
@@ -157,7 +144,7 @@ def test_the_keyboard_alone_draws_undoes_and_clears(page: Page) -> None:
     expect(page.locator("#pad")).not_to_be_focused()
 
 
-@needs_chromium
+@browser.needed
 def test_the_policy_refuses_connections_and_other_scripts(chromium: Browser, written: Path) -> None:
     attempts = {
         "fetch('https://example.com/')": "connect-src",
@@ -183,7 +170,7 @@ def test_the_policy_refuses_connections_and_other_scripts(chromium: Browser, wri
         assert page.evaluate("typeof hacked") == "undefined"
 
 
-@needs_chromium
+@browser.needed
 def test_text_from_the_project_does_not_run(chromium: Browser, project: Project) -> None:
     project.set_param("train", HOSTILE, HOSTILE)
     plots = project.folder / "metrics/plots"

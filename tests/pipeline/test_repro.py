@@ -2,8 +2,6 @@
 
 import json
 
-import pytest
-
 from tests.support import browser
 from tests.support.project import Project
 
@@ -35,7 +33,7 @@ def test_plots_show_has_the_curves_the_confusions_and_the_pictures(project: Proj
     }
 
 
-@pytest.mark.skipif(not browser.CHROMIUM, reason=browser.MISSING)
+@browser.needed
 def test_without_a_network_the_page_of_plots_says_why_the_charts_are_missing(
     project: Project,
 ) -> None:

@@ -19,10 +19,7 @@ from tools import predict
 from tools.page import __main__ as tool
 from tools.page import results
 
-pytestmark = [
-    pytest.mark.real,
-    pytest.mark.skipif(not browser.CHROMIUM, reason=browser.MISSING),
-]
+pytestmark = [pytest.mark.real, browser.needed]
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +30,7 @@ def page(predictions: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) ->
         patch.chdir(ROOT)
         patch.setattr(sys, "argv", ["tools.page", str(path)])
         tool.main()
-    assert path.stat().st_size < 1_000_000
+    assert path.stat().st_size < 700_000
     with browser.chromium() as chromium, browser.opened(chromium, path) as opened:
         yield opened
 

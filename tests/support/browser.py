@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from stages.common import mnist
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-MISSING = "no Chromium here: apt-get install chromium"
+needed = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
 
 Scheme = Literal["light", "dark"]
 

@@ -1,25 +1,27 @@
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from stages.common.errors import UserError
 from stages.evaluate import classify
 from stages.model import numerics, weights
 from stages.model.network import Network, NetworkConfig
-from tests.support import runner, tiny
+from tests.support import run_files, runner, tiny
+from tests.support.networks import unusual
 from tools import export
 
+CHANGES = {"conv1_filters": 3, "conv2_filters": 5, "kernel_size": 4, "mean": 0.5, "std": 0.25}
 
-@pytest.mark.parametrize(
-    "changes",
-    [{}, {"conv1_filters": 3, "conv2_filters": 5, "kernel_size": 4, "mean": 0.5, "std": 0.25}],
-)
+
+@pytest.mark.parametrize(("make", "changes"), [(Network, {}), (Network, CHANGES), (unusual, {})])
 def test_onnxruntime_gives_what_pytorch_gives(
-    config: NetworkConfig, changes: dict[str, float]
+    config: NetworkConfig, make: Callable[[NetworkConfig], Network], changes: dict[str, float]
 ) -> None:
-    network = Network(config.model_copy(update=changes)).requires_grad_(False)
+    network = make(config.model_copy(update=changes)).requires_grad_(False)
     images, _ = tiny.digits(7, seed=4)
     session = onnxruntime.InferenceSession(export.convert(network).SerializeToString())
     (image,), (output,) = session.get_inputs(), session.get_outputs()
@@ -29,6 +31,22 @@ def test_onnxruntime_gives_what_pytorch_gives(
     with numerics.pool(1) as pool:
         expected = classify(network, images, batch_size=7, pool=pool)
     np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("hidden", [(), ("onnxruntime",)])
+def test_it_must_give_what_the_predictions_say_before_it_is_written(
+    copied: Path, hidden: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in hidden:
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.chdir(copied)
+    monkeypatch.setattr(sys, "argv", ["export", "model.onnx"])
+    export.main()
+    (copied / "model.onnx").unlink()
+    run_files.change_confidence(copied / "metrics/predictions.csv")
+    with pytest.raises(UserError, match=r"^model\.onnx: not written: it would say .* 0\.123456"):
+        export.main()
+    assert not list(copied.glob("*.onnx*"))
 
 
 def test_main_writes_the_same_bytes_each_time(config: NetworkConfig, tmp_path: Path) -> None:

@@ -4,16 +4,16 @@ import pytest
 from torch import nn
 
 from stages.common.errors import UserError
-from stages.model.network import Network, NetworkConfig
+from stages.model.network import NetworkConfig
+from tests.support import networks
 from tests.support.runner import ROOT
 from tools import operators
 
 
-def test_dropout_is_left_out(config: NetworkConfig) -> None:
-    network = Network(config)
-    before = operators.operators(network)
-    network.add_module("dropout", nn.Dropout(0.5))
-    assert operators.operators(network) == before
+def test_layers_are_named_as_in_the_list_and_dropout_is_left_out(config: NetworkConfig) -> None:
+    found = operators.operators(networks.unusual(config))
+    names = ["block.conv", "block.norm", "block.relu", "pool", "flatten", "fc", "log_softmax"]
+    assert [operator.layer for operator in found][2:] == names
 
 
 @pytest.mark.parametrize(
@@ -25,6 +25,8 @@ def test_dropout_is_left_out(config: NetworkConfig) -> None:
         nn.Conv2d(2, 2, 3, padding=1, padding_mode="reflect"),
         nn.MaxPool2d(2, ceil_mode=True),
         nn.LogSoftmax(dim=0),
+        nn.BatchNorm2d(2, affine=False),
+        nn.BatchNorm2d(2, track_running_stats=False),
     ],
 )
 def test_a_layer_without_translation_is_named(layer: nn.Module) -> None:
@@ -38,4 +40,4 @@ def test_the_page_knows_every_operator() -> None:
     table = script.partition("const OPERATORS = {")[2].partition("};")[0]
     known = re.findall(r"^  (\w+):", table, re.MULTILINE)
     source = (ROOT / "tools/operators.py").read_text(encoding="utf-8")
-    assert set(known) == set(re.findall(r'Operator\("(\w+)"', source))
+    assert set(known) == set(re.findall(r'"([A-Z]\w+)"', source))

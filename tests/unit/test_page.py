@@ -1,5 +1,6 @@
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,10 +9,15 @@ import pytest
 
 from stages.common import tables
 from stages.common.errors import UserError
-from tests.support import runner
+from stages.evaluate import classify
+from stages.model import numerics
+from stages.model.network import Network, NetworkConfig
+from tests.support import runner, tiny
+from tests.support.networks import unusual
 from tests.support.run_files import git
+from tools import trained
 from tools.page import __main__ as page
-from tools.page import commit, results
+from tools.page import commit, node, results
 
 PREDICTIONS = pd.DataFrame(
     {
@@ -50,7 +56,7 @@ def workspace(copied: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_rates_are_those_of_the_metrics(workspace: Path) -> None:
     metrics = json.loads((workspace / "metrics/metrics.json").read_text())
-    shown = results.read()
+    shown = results.read(*trained.read_tests())
     assert shown["overall"].accuracy == metrics["test"]["accuracy"]
     per_digit = {str(key): round(rate.accuracy, 6) for key, rate in shown["per_digit"].items()}
     assert per_digit == metrics["per_digit"]
@@ -74,8 +80,25 @@ def test_what_is_missing_is_one_line(workspace: Path, missing: str, remedy: str)
 def test_predictions_of_other_images_are_refused(workspace: Path) -> None:
     path = workspace / "metrics/predictions.csv"
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(UserError, match=r"predictions\.csv: 199 rows for 200 test images"):
-        results.read()
+    with pytest.raises(UserError, match=r"its 199 labels are not those of the 200 test images"):
+        page.main()
+
+
+@pytest.mark.parametrize("make", [Network, unusual])
+def test_its_script_computes_what_pytorch_computes(
+    config: NetworkConfig, make: Callable[[NetworkConfig], Network]
+) -> None:
+    network = make(config).requires_grad_(False)
+    images, _ = tiny.digits(7, seed=4)
+    parts = [json.dumps(results.embed_network(network)), "", page.read_source("network.js")]
+    document = "".join(f"<script>{part}</script>" for part in parts)
+    with numerics.pool(1) as pool:
+        expected = np.exp(classify(network, images, batch_size=7, pool=pool))
+    program = node.find_node()
+    assert program  # playwright has one
+    assert np.array(node.classify(program, document, images)) == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(UserError, match=r"^tools/page/network\.js: .*Error: "):
+        node.classify(program, document.replace("readTensors", "missing", 1), images)
 
 
 def test_the_date_is_that_of_the_last_commit_that_changed_the_lock(repository: Path) -> None:

@@ -17,15 +17,17 @@ from markupsafe import Markup
 
 from stages.common import files
 from stages.common.errors import run
-from tools.page import commit, results
+from tools import trained
+from tools.page import commit, node, results
 
 SOURCES = Path(__file__).parent
-SCRIPTS = ["network.js", "prepare.js", "pad.js", "confusion.js"]
+SCRIPTS = ["network.js", "prepare.js", "pad.js", "inside.js", "confusion.js"]
 
 
 def main() -> None:
-    """Read the run and the commit, write the page."""
+    """Read the run and the commit, compare the page's network with the run's, write the page."""
     args = parse_arguments()
+    images, predictions = trained.read_tests()
     scripts = [read_source(name) for name in SCRIPTS]
     style = read_source("style.css")
     templates = Environment(
@@ -39,9 +41,15 @@ def main() -> None:
         policy=policy(scripts, style),
         style=style,
         scripts=scripts,
-        **results.read(),
+        **results.read(images, predictions),
         commit=commit.read(),
     )
+    if found := node.find_node():
+        rows = trained.one_of_each(predictions)
+        answers = node.classify(found, page, images[rows["index"]])
+        trained.compare(str(args.page), answers, rows)
+    else:
+        print(f"{args.page}: its network was not compared with predictions.csv: no Node.js here")
     files.write(args.page, page.encode())
     print(f"{args.page}: {len(page.encode()) / 1000:,.0f} kB, open it in a browser")
 

@@ -20,24 +20,28 @@ function openCell(cell) {
   find("which").textContent =
     (all ? `${count} image${count > 1 ? "s" : ""}` : `${images.length} of ${count.toLocaleString("en")} images`) +
     (count > 1 ? `, the ${order} confident first.` : ".");
-  find("examples").replaceChildren(...images.map(exampleFigure));
+  find("examples").replaceChildren(...images.map((image) => exampleButton(image, label)));
 }
 
-/** A test image under the probability that the network gave its answer. */
-function exampleFigure({ index, confidence, position }) {
-  const canvas = document.createElement("canvas");
-  canvas.className = "image";
-  canvas.width = canvas.height = SIZE;
-  canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `Test image ${index}`);
+/** A test image over the probability that the network gave its answer. It opens inside. */
+function exampleButton({ index, confidence, position }, label) {
+  const canvas = make("canvas", { className: "image", width: SIZE, height: SIZE });
   const [x, y] = [position % columns, Math.floor(position / columns)];
   canvas.getContext("2d").drawImage(find("sheet"), -x * SIZE, -y * SIZE);
-  const caption = document.createElement("figcaption");
-  caption.textContent = percent(confidence);
-  const figure = document.createElement("figure");
-  figure.title = `Test image ${index}, counted from 0`;
-  figure.append(canvas, caption);
-  return figure;
+  const button = make("button", { type: "button", title: `Test image ${index}` }, canvas, percent(confidence));
+  button.setAttribute("aria-label", `Look inside: test image ${index}, ${percent(confidence)}`);
+  button.addEventListener("click", () => openImage(canvas, `Test image ${index}, a ${label}`));
+  return button;
+}
+
+/** Answer a test image, dark on white in a canvas, as if it had been drawn. */
+function openImage(canvas, subject) {
+  const { data } = canvas.getContext("2d").getImageData(0, 0, SIZE, SIZE);
+  const image = Float32Array.from({ length: SIZE * SIZE }, (_, i) => (255 - data[4 * i]) / 255);
+  clear();
+  opened = { image, probabilities: classify(TENSORS, NETWORK, image), several: false, subject };
+  find("inside").focus({ preventScroll: true });
+  find("inside").scrollIntoView();
 }
 
 confusion.addEventListener("click", (event) => {

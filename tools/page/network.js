@@ -21,6 +21,7 @@ function readTensors({ shapes, numbers }) {
 const OPERATORS = {
   Sub: ({ shape, values }, [constant]) => ({ shape, values: values.map((v) => v - constant.values[0]) }),
   Div: ({ shape, values }, [constant]) => ({ shape, values: values.map((v) => v / constant.values[0]) }),
+  BatchNormalization: normaliseBatch,
   Relu: ({ shape, values }) => ({ shape, values: values.map((v) => Math.max(0, v)) }),
   Flatten: ({ values }) => ({ shape: [values.length], values }),
   Conv: convolve,
@@ -39,7 +40,7 @@ function convolve(x, [weight, bias], { strides, pads }) {
   for (let filter = 0, to = 0; filter < filters; filter++) {
     for (let y = -pads[0], i = 0; i < down; i++, y += strides[0]) {
       for (let x0 = -pads[1], j = 0; j < across; j++, to++, x0 += strides[1]) {
-        let sum = bias.values[filter];
+        let sum = bias?.values[filter] ?? 0;
         const [left, right] = [Math.max(0, -x0), Math.min(columns, width - x0)];
         for (let channel = 0; channel < channels; channel++) {
           for (let dy = Math.max(0, -y); dy < Math.min(rows, height - y); dy++) {
@@ -78,10 +79,23 @@ function pool(x, _, { kernel_shape: [rows, columns], strides }) {
   return { shape: [channels, down, across], values };
 }
 
-/** Each output is a bias and a weighted sum of all inputs. */
+/** Scale and shift each map by what training has seen: its mean, its variance, and two weights. */
+function normaliseBatch({ shape, values }, [scale, shift, mean, variance], { epsilon }) {
+  const size = shape[1] * shape[2];
+  return {
+    shape,
+    values: values.map((v, i) => {
+      const map = Math.floor(i / size);
+      const deviation = Math.sqrt(variance.values[map] + epsilon);
+      return ((v - mean.values[map]) / deviation) * scale.values[map] + shift.values[map];
+    }),
+  };
+}
+
+/** Each output is a bias, if there is one, and a weighted sum of all inputs. */
 function connect(x, [weight, bias]) {
-  const values = bias.values.map((start, output) => {
-    let sum = start;
+  const values = new Float32Array(weight.shape[0]).map((_, output) => {
+    let sum = bias?.values[output] ?? 0;
     const w = output * x.values.length;
     for (let i = 0; i < x.values.length; i++) sum += weight.values[w + i] * x.values[i];
     return sum;
@@ -96,11 +110,16 @@ function logSoftmax({ shape, values }) {
   return { shape, values: values.map((v) => v - greatest - Math.log(sum)) };
 }
 
-/** The ten probabilities of an image: 784 numbers from 0 (ground) to 1 (ink). */
-function classify(tensors, { operators }, image) {
-  let x = { shape: [1, 28, 28], values: Float32Array.from(image) };
-  for (const [kind, constants, attributes] of operators) {
-    x = OPERATORS[kind](x, constants.map((name) => tensors[name]), attributes);
+/** The image, of numbers from 0 (ground) to 1 (ink), and what each operator makes of it in turn. */
+function trace(tensors, { operators, input }, image) {
+  const values = [{ shape: input, values: Float32Array.from(image) }];
+  for (const [, kind, constants, attributes] of operators) {
+    values.push(OPERATORS[kind](values.at(-1), constants.map((name) => tensors[name]), attributes));
   }
-  return Array.from(x.values, Math.exp);
+  return values;
+}
+
+/** The probability of each class. */
+function classify(tensors, network, image) {
+  return Array.from(trace(tensors, network, image).at(-1).values, Math.exp);
 }

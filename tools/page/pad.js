@@ -4,15 +4,18 @@
 // pixels; the pad is drawn from the strokes, so that one can be undone.
 
 const find = (id) => document.getElementById(id);
+const mostProbable = (probabilities) => probabilities.indexOf(Math.max(...probabilities));
 const percent = (value) => `${(100 * value).toFixed(1)}\u00a0%`;
 
 const NETWORK = JSON.parse(find("network").textContent);
 const TENSORS = readTensors(NETWORK);
+const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const pad = find("pad");
 const ink = pad.getContext("2d", { willReadFrequently: true });
 const strokes = [];
 let writing = null; // the pointer that draws the last stroke: its id, or "keyboard"
+let opened = null; // the answer to a test image, in place of a drawing
 
 // --- From strokes to an answer ---
 
@@ -48,9 +51,10 @@ function readDigit() {
 
 function show(answer) {
   const image = answer?.image ?? new Float32Array(SIZE * SIZE);
-  const probabilities = answer?.probabilities ?? Array(10).fill(0);
-  const best = answer ? probabilities.indexOf(Math.max(...probabilities)) : null;
+  const probabilities = answer?.probabilities ?? Array(find("bars").children.length).fill(0);
+  const best = answer ? mostProbable(probabilities) : null;
   document.body.classList.toggle("drawn", Boolean(answer));
+  find("invitation").hidden = strokes.length > 0;
   find("undo").disabled = find("clear").disabled = !answer;
   find("digit").textContent = best ?? "?";
   [...find("bars").children].forEach((row, digit) => {
@@ -58,8 +62,10 @@ function show(answer) {
     row.querySelector(".bar").style.transform = `scaleX(${probabilities[digit]})`;
     row.querySelector(".value").textContent = answer ? percent(probabilities[digit]) : "";
   });
-  showImage(find("seen"), image);
+  for (const id of ["seen", "subject-image", "whole"]) showImage(find(id), image);
   if (writing !== null) return; // words wait for the end of the stroke
+  const subject = answer?.subject ?? (answer ? "Your drawing" : "The empty pad");
+  find("subject").textContent = `${subject}, from its pixels to the probabilities.`;
   find("said").textContent = answer ? say(probabilities) : "Nothing drawn";
   find("several").textContent = answer?.several ? "This looks like more than one digit. Draw one." : "";
 }
@@ -73,29 +79,42 @@ function say(probabilities) {
 
 /** Numbers from 0 to 1 as black ink on nothing. */
 function showImage(canvas, image) {
+  canvas.width = canvas.height = SIZE;
   const pixels = new ImageData(SIZE, SIZE);
   image.forEach((value, i) => (pixels.data[4 * i + 3] = 255 * value));
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
 let scheduled = false;
+let looking = null;
 
-/** Draw and classify, once a frame however many points the pointer reports. */
+/** Draw and classify, once a frame however many points the pointer reports. The layers come after
+ *  the frame with the answer. */
 function update() {
   if (scheduled) return;
   scheduled = true;
   requestAnimationFrame(() => {
     scheduled = false;
     drawStrokes();
-    show(readDigit());
+    const answer = readDigit() ?? opened;
+    show(answer);
     showPen();
+    clearTimeout(looking);
+    looking = setTimeout(() => look(answer));
   });
+}
+
+function look(answer) {
+  const image = answer?.image ?? new Float32Array(SIZE * SIZE);
+  showInside(image);
+  if (writing === null) showDeciding(image, answer?.probabilities);
 }
 
 // --- What a pointer or a key does to the strokes ---
 
 function begin(writer, point) {
   writing = writer;
+  opened = null;
   strokes.push([point]);
   update();
 }
@@ -112,11 +131,13 @@ function end() {
 
 function undo() {
   strokes.pop();
+  opened = null;
   end();
 }
 
 function clear() {
   strokes.length = 0;
+  opened = null;
   end();
 }
 
@@ -159,10 +180,7 @@ function move(right, down) {
 }
 
 const KEYS = {
-  ArrowLeft: () => move(-1, 0),
-  ArrowRight: () => move(1, 0),
-  ArrowUp: () => move(0, -1),
-  ArrowDown: () => move(0, 1),
+  ...Object.fromEntries(Object.entries(ARROWS).map(([key, by]) => [key, () => move(...by)])),
   " ": () => (writing === "keyboard" ? end() : begin("keyboard", { ...pen })),
   Backspace: undo,
   Escape: clear,

@@ -15,9 +15,9 @@ from stages.common import files, mnist, tables
 from stages.common.errors import UserError
 from stages.common.intervals import rate
 from stages.common.tables import Prediction
-from stages.model import weights
 from stages.model.network import Network
-from tools.dvc_files import DATA, MODEL, PICTURES, PREDICTIONS, locate
+from tools import trained
+from tools.dvc_files import MODEL, PICTURES, locate
 from tools.git import PARAMS, WORKSPACE, load
 from tools.operators import constants, operators
 from tools.yaml_files import parse_yaml
@@ -25,6 +25,7 @@ from tools.yaml_files import parse_yaml
 EXAMPLES = 12  # images at most behind a cell of the confusion matrix, to bound the page's size
 SHEET_COLUMNS = 24  # images in a row of the sheet
 HEAT_LEVELS = 5  # shades of the confusion matrix
+TOUCHABLE = {"confusion_matrix", "per_digit_accuracy"}  # pictures that page.html has as tables
 
 
 class Cell(NamedTuple):
@@ -34,21 +35,13 @@ class Cell(NamedTuple):
     heat: int  # 0 to HEAT_LEVELS; 0 where there is no mistake
 
 
-def read() -> dict[str, Any]:
-    """What page.html names, of the run in the workspace.
+def read(images: mnist.Images, predictions: pd.DataFrame) -> dict[str, Any]:
+    """What page.html names, of the run in the workspace and its predictions for the test images.
 
     Raises:
-        UserError: a file is missing or damaged, or the predictions are of other images.
+        UserError: a file is missing or damaged.
     """
-    model, table = locate(MODEL), locate(PREDICTIONS)
-    network = weights.load(model)
-    predictions = tables.read(table, Prediction)
-    images, _ = mnist.load(locate(DATA), "test")
-    if len(predictions) != len(images):
-        raise UserError(
-            f"{table}: {len(predictions):,} rows for {len(images):,} test images;"
-            " make it again with `dvc repro`"
-        )
+    network = trained.load()
     counts = tables.count_confusions(predictions)
     correct, n = counts.diagonal().tolist(), counts.sum(axis=1).tolist()
     shown = examples(predictions)
@@ -57,6 +50,7 @@ def read() -> dict[str, Any]:
             group: {key: text(value) for key, value in values.items()}
             for group, values in load(WORKSPACE, PARAMS, parse_yaml).items()
         },
+        "classes": mnist.CLASSES,
         "overall": rate(sum(correct), sum(n)),
         "per_digit": {digit: rate(correct[digit], n[digit]) for digit in range(10) if n[digit]},
         "confusion": confusion(counts),
@@ -65,7 +59,7 @@ def read() -> dict[str, Any]:
         "pictures": pictures(locate(PICTURES)),
         "network": embed_network(network),
         "parameters": sum(tensor.numel() for tensor in network.state_dict().values()),
-        "digest": files.sha256(model.read_bytes()),
+        "digest": files.sha256(locate(MODEL).read_bytes()),
     }
 
 
@@ -97,11 +91,13 @@ def sheet(images: mnist.Images) -> bytes:
 
 
 def embed_network(network: Network) -> dict[str, Any]:
-    """The network as the page's script reads it: its operators, and the shapes of the tensors
-    that they name. Then all numbers, one after the other, as little-endian float32 in base64."""
+    """The network as the page's script reads it: the shape of its input, its operators, and the
+    shapes of the tensors that they name. Then all numbers, one after the other, as little-endian
+    float32 in base64."""
     tensors = constants(network)
     numbers = b"".join(tensor.astype("<f4").tobytes() for tensor in tensors.values())
     return {
+        "input": [1, mnist.SIZE, mnist.SIZE],
         "operators": operators(network),
         "shapes": [[name, list(tensor.shape)] for name, tensor in tensors.items()],
         "numbers": base64.b64encode(numbers).decode(),
@@ -109,12 +105,14 @@ def embed_network(network: Network) -> dict[str, Any]:
 
 
 def pictures(folder: Path) -> dict[str, str]:
-    """The PNG files in a folder, by name: what each shows, and its data URI.
+    """The PNG files in a folder, by name: what each shows, and its data URI. Not those that the
+    page shows as something to touch.
 
     Raises:
         UserError: there are none.
     """
     paths = sorted(folder.glob("*.png"), reverse=True)  # the training before the mistakes
+    paths = [path for path in paths if path.stem not in TOUCHABLE]
     if not paths:
         raise UserError(f"{folder}: holds no pictures; make them with `dvc repro`")
     return {path.stem.replace("_", " ").capitalize(): data_uri(path.read_bytes()) for path in paths}
