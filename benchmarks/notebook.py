@@ -24,6 +24,7 @@ from torchvision.datasets import MNIST  # type: ignore[import-untyped]
 from torchvision.utils import make_grid  # type: ignore[import-untyped]
 
 from stages.common import params
+from stages.common.images import ImageFormat
 from stages.model import weights
 from stages.model.network import Network, NetworkConfig
 
@@ -128,7 +129,8 @@ def train_net(
 
 def save(path: Path, net: Net) -> None:
     """Write the weights in the format of the stage train."""
-    network = Network(params.load(PARAMS, "model", NetworkConfig))
+    image_format = params.load(PARAMS, "images", ImageFormat)
+    network = Network(params.load(PARAMS, "model", NetworkConfig), image_format)
     network.load_state_dict(net.state_dict())
     weights.save(path, network)
 

@@ -2,8 +2,8 @@
 
 Reads the weights, and the test images to compare the file with predictions.csv before it is
 written. Writes one file with all that is needed to classify. Its input is `image`,
-float32 (N, 1, 28, 28), from 0 (ground) to 1 (ink); its output is `log_probabilities`,
-float32 (N, 10). Needs the packages of requirements-export.txt besides.
+float32 (N, channels, height, width), from 0 to 1; its output is `log_probabilities`,
+float32 (N, classes). Needs the packages of requirements-export.txt besides.
 
     python -m tools.export model.onnx
 """
@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stages.common import files, mnist
+from stages.common import files
 from stages.common.errors import run
-from stages.common.mnist import CLASSES, SIZE
+from stages.common.images import ImageFormat, Images
 from stages.model import weights
 from stages.model.network import Network
 from tools import trained
@@ -44,7 +44,11 @@ def main() -> None:
         rows = trained.one_of_each(predictions)
         trained.compare(str(args.onnx), classify(content, images[rows["index"]]), rows)
     files.write(args.onnx, content)
-    print(f"{args.onnx}: opset {OPSET}, image (N, 1, 28, 28) to log_probabilities (N, 10)")
+    channels, height, width = channels_first(network.images)
+    print(
+        f"{args.onnx}: opset {OPSET}, image (N, {channels}, {height}, {width}) to"
+        f" log_probabilities (N, {network.images.classes})"
+    )
 
 
 def parse_arguments() -> Namespace:
@@ -55,13 +59,18 @@ def parse_arguments() -> Namespace:
     return parser.parse_args()
 
 
-def classify(onnx: bytes, images: mnist.Images) -> npt.NDArray[np.float32]:
-    """The probabilities (n, 10) of images, by onnxruntime if it is there, else by onnx itself."""
+def channels_first(images: ImageFormat) -> tuple[int, int, int]:
+    """(channels, height, width)."""
+    return images.channels, images.height, images.width
+
+
+def classify(onnx: bytes, images: Images) -> npt.NDArray[np.float32]:
+    """The probabilities (n, classes) of images, by onnxruntime if it is there, else by onnx."""
     try:
         from onnxruntime import InferenceSession as Session  # noqa: PLC0415 - only tests install it
     except ModuleNotFoundError:
         from onnx.reference import ReferenceEvaluator as Session  # noqa: PLC0415 - as slow
-    pixels = images[:, np.newaxis].astype(np.float32) / 255
+    pixels = images.transpose(0, 3, 1, 2).astype(np.float32) / 255
     (outputs,) = Session(onnx).run(None, {"image": pixels})
     probabilities: npt.NDArray[np.float32] = np.exp(outputs)
     return probabilities
@@ -69,7 +78,7 @@ def classify(onnx: bytes, images: mnist.Images) -> npt.NDArray[np.float32]:
 
 def convert(network: Network) -> ModelProto:
     """A graph in which each operator takes what the one before it gives."""
-    steps = operators(network)
+    steps, images = operators(network), network.images
     values = ["image", *(f"layer{i}" for i in range(1, len(steps))), "log_probabilities"]
     nodes = [
         helper.make_node(step.kind, [before, *step.constants], [after], **step.attributes)
@@ -78,8 +87,12 @@ def convert(network: Network) -> ModelProto:
     graph = helper.make_graph(
         nodes,
         "digit_classifier",
-        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", 1, SIZE, SIZE])],
-        [helper.make_tensor_value_info("log_probabilities", TensorProto.FLOAT, ["N", CLASSES])],
+        [helper.make_tensor_value_info("image", TensorProto.FLOAT, ["N", *channels_first(images)])],
+        [
+            helper.make_tensor_value_info(
+                "log_probabilities", TensorProto.FLOAT, ["N", images.classes]
+            )
+        ],
         [numpy_helper.from_array(value, name) for name, value in constants(network).items()],
     )
     model = helper.make_model_gen_version(graph, opset_imports=[helper.make_opsetid("", OPSET)])

@@ -26,8 +26,8 @@ class Operator(NamedTuple):
 
 
 def operators(network: Network) -> list[Operator]:
-    """What the network computes of images (n, 1, 28, 28) with pixels from 0 (ground) to 1 (ink):
-    the normalisation, then each layer.
+    """What the network computes of images (n, channels, height, width) with pixels from 0 to 1: the
+    normalisation, then each layer.
 
     Raises:
         UserError: a layer is of an unknown kind, or has a setting that has no translation.
@@ -56,7 +56,8 @@ def constants(network: Network) -> dict[str, npt.NDArray[np.float32]]:
     """The tensors that the operators name: the weights, and the numbers of the normalisation."""
     tensors = {name: tensor.numpy() for name, tensor in network.state_dict().items()}
     for name in ("mean", "std"):
-        tensors[name] = np.array([getattr(network.config, name)], np.float32)
+        values = np.array(getattr(network.images, name), np.float32)
+        tensors[name] = values.reshape(-1, 1, 1)  # one a channel
     return {name: tensors[name] for operator in operators(network) for name in operator.constants}
 
 

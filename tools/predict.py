@@ -24,9 +24,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.common import files
 from stages.common.errors import UserError, run
-from stages.evaluate import LogProbabilities, classify
 from stages.model import numerics, weights
 from stages.model.network import Network
+from stages.model.scoring import LogProbabilities, classify
 from tools import trained
 from tools.dvc_files import MODEL, check, read_pipeline
 from tools.git import WORKSPACE, resolve
@@ -74,7 +74,7 @@ def main() -> None:
     if prepared:
         images, several = zip(*prepared, strict=True)
         with numerics.pool(args.workers) as pool:
-            outputs = classify(network, np.stack(images), BATCH, pool)
+            outputs = classify(network, np.stack(images)[..., np.newaxis], BATCH, pool)
         guesses = list(map(rank, names, outputs, several))
         if args.show:
             save_pictures(args.show, images, guesses)

@@ -16,7 +16,6 @@ from PIL import Image, ImageChops
 from scipy import ndimage
 
 from stages.common.errors import UserError
-from stages.common.mnist import SIZE
 
 Grey = npt.NDArray[np.uint8]  # (height, width): 0 is ground, 255 is ink
 Box = tuple[slice, ...]  # rows, columns
@@ -28,6 +27,7 @@ EDGE = (0.75, 1.25)  # of the threshold: up to the first is ground, from the sec
 MIN_AREA = 0.05  # of the largest part's area: smaller parts are dust
 MIN_HEIGHT = 0.5  # of the highest part's: lower parts are pieces of a digit, such as the bar of a 5
 MIDDLE = (0.25, 0.75)  # of a part's width: where two digits side by side do not overlap
+SIZE = 28  # pixels of a side of MNIST's images
 BOX = 20  # pixels: the longer side of a digit in MNIST
 
 

@@ -105,7 +105,8 @@ def train_again(
     name = f"{side}, {SEED} {seed}"
     print(f"Training {name} of {SEEDS} again", flush=True)
     copy = scratch.copy_commit(str(revision.commit), folder / "seed", Path("cache-of-seed"))
-    verify.remove_results(copy, read_pipeline(revision).outputs())
+    pipeline = read_pipeline(revision)
+    verify.remove_results(copy, pipeline, pipeline.outputs())
     set_values(copy / PARAMS, {SEED: seed})
     verify.refuse_hiding(copy)
     verify.repro(copy, METRICS.stage, MNIST_DIR=str(data))

@@ -11,6 +11,7 @@ import pandas as pd
 
 from stages.common import mnist, tables
 from stages.common.errors import UserError
+from stages.common.images import Images
 from stages.common.tables import Prediction
 from stages.model import weights
 from stages.model.network import Network
@@ -31,7 +32,7 @@ def load() -> Network:
     return network
 
 
-def read_tests() -> tuple[mnist.Images, pd.DataFrame]:
+def read_tests() -> tuple[Images, pd.DataFrame]:
     """The test images, and a row of predictions.csv for each.
 
     Raises:

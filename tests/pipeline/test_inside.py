@@ -25,12 +25,12 @@ def network(reproduced: Project) -> Network:
 def image_in(page: Page) -> torch.Tensor:
     """The image that the page shows, (1, 1, 28, 28)."""
     pixels = torch.tensor(page.evaluate("[...traced[0].values]"))
-    return pixels.view(1, 1, mnist.SIZE, mnist.SIZE)
+    return pixels.view(1, 1, 28, 28)
 
 
 def outputs_of(network: Network, image: torch.Tensor) -> dict[str, torch.Tensor]:
     """What PyTorch makes of an image: the output of each layer, by name."""
-    x = (image - network.config.mean) / network.config.std
+    x = (image - network.images.mean[0]) / network.images.std[0]
     outputs = {"normalised": x}
     for name, layer in network.named_children():
         x = outputs[name] = layer(x)
@@ -105,8 +105,8 @@ def test_the_patch_that_decides_is_the_one_without_which_the_answer_falls_most(
     before = outputs_of(network, image)["log_softmax"]
     best = int(before.argmax())
     falls = {}
-    for row in range(0, mnist.SIZE, 4):
-        for column in range(0, mnist.SIZE, 4):
+    for row in range(0, 28, 4):
+        for column in range(0, 28, 4):
             blanked = image.clone()
             blanked[..., row : row + 4, column : column + 4] = 0
             after = outputs_of(network, blanked)["log_softmax"]

@@ -8,7 +8,7 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect
 
-from stages.common import mnist
+from stages.common.images import ImageFormat
 from stages.model.network import Network, NetworkConfig
 from tests.support import browser, run_files, tiny
 from tests.support.project import Project
@@ -66,10 +66,13 @@ def test_its_network_must_give_what_the_predictions_say(project: Project) -> Non
 def test_the_network_in_the_page_takes_any_shape(page: Page, kernel_size: int) -> None:
     torch.manual_seed(1)
     sizes = {"conv1_filters": 3, "conv2_filters": 4, "hidden_units": 7}
-    network = Network(NetworkConfig(**sizes, kernel_size=kernel_size, mean=0.2, std=0.4))
+    expected_images = ImageFormat(
+        height=28, width=28, channels=1, classes=10, mean=[0.2], std=[0.4]
+    )
+    network = Network(NetworkConfig(**sizes, kernel_size=kernel_size), expected_images)
     images, _ = tiny.digits(5, seed=5)
     with torch.no_grad():
-        expected = network(torch.from_numpy(mnist.normalise(images, 0.2, 0.4))).exp().numpy()
+        expected = network(torch.from_numpy(network.images.normalise(images))).exp().numpy()
         embedded = results.embed_network(network)
     assert browser.classify(page, images, embedded) == pytest.approx(expected, abs=1e-5)
 

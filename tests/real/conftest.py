@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from stages.common import mnist
+from stages.common.images import Images
 from tests.support.outputs import DATA, MODEL, PREDICTIONS
 from tests.support.runner import ROOT
 from tools.dvc_files import LOCK, Lock, md5
@@ -21,7 +22,7 @@ def predictions() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="session")
-def images(predictions: pd.DataFrame) -> mnist.Images:
+def images(predictions: pd.DataFrame) -> Images:
     """The 10,000 test images."""
     images, _ = mnist.load(DATA, "test")
     assert len(images) == len(predictions) == 10_000

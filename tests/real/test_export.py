@@ -5,7 +5,7 @@ import onnxruntime
 import pandas as pd
 import pytest
 
-from stages.common import mnist
+from stages.common.images import Images
 from stages.model import weights
 from tests.support.outputs import MODEL
 from tools import export
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.real
 
 
 def test_onnxruntime_agrees_on_all_test_images(
-    images: mnist.Images, predictions: pd.DataFrame, tmp_path: Path
+    images: Images, predictions: pd.DataFrame, tmp_path: Path
 ) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(export.convert(weights.load(MODEL)).SerializeToString())

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
-from stages.common import mnist
+from stages.common.images import Images
 from tests.support import browser
 from tests.support.outputs import MODEL
 from tests.support.runner import ROOT
@@ -37,7 +37,7 @@ def page(predictions: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) ->
 
 @pytest.mark.slow
 def test_all_test_images_get_the_labels_and_confidences_of_the_predictions(
-    page: Page, images: mnist.Images, predictions: pd.DataFrame
+    page: Page, images: Images, predictions: pd.DataFrame
 ) -> None:
     probabilities = browser.classify(page, images)
     assert (probabilities.argmax(axis=1) == predictions["predicted"]).all()
@@ -69,7 +69,7 @@ def test_what_is_drawn_is_read_as_tools_predict_reads_its_picture(
 
 
 def test_a_cell_of_the_matrix_opens_the_images_behind_it(
-    page: Page, images: mnist.Images, predictions: pd.DataFrame
+    page: Page, images: Images, predictions: pd.DataFrame
 ) -> None:
     some = predictions[predictions["label"].isin([4, 9])]
     for (label, predicted), group in some.groupby(["label", "predicted"]):

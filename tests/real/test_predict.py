@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 from stages.common import mnist
+from stages.common.images import Images
 from tests.support.outputs import DATA, MODEL
 from tools import predict
 from tools.prepare import Grey, prepare
@@ -30,7 +31,7 @@ def predicted(folder: Path, capsys: pytest.CaptureFixture[str]) -> pd.DataFrame:
 
 
 def test_the_test_images_as_png_give_the_committed_predictions(
-    images: mnist.Images,
+    images: Images,
     predictions: pd.DataFrame,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -61,14 +62,14 @@ def everything(image: Grey, random: np.random.Generator) -> Pixels:
 
 
 def enlarged(image: Grey, factor: float = 5) -> Grey:
-    side = round(factor * mnist.SIZE)
+    side = round(factor * 28)
     return np.asarray(Image.fromarray(image).resize((side, side), Image.Resampling.BICUBIC))
 
 
 @pytest.mark.parametrize("change", [coloured, everything])
 def test_at_least_97_percent_are_right_whatever_the_picture_is_like(
     change: Callable[[Grey, np.random.Generator], Pixels],
-    images: mnist.Images,
+    images: Images,
     predictions: pd.DataFrame,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
@@ -94,7 +95,7 @@ def test_pairs_of_digits_are_noticed_and_single_digits_hardly_ever() -> None:
     assert hits >= 0.97
 
 
-def random_pair(images: mnist.Images, random: np.random.Generator) -> Image.Image:
+def random_pair(images: Images, random: np.random.Generator) -> Image.Image:
     """Two digits side by side, the right one 0.6 to 1.2 times as large."""
     left, right = images[random.integers(len(images), size=2)]
     pair = Image.new("L", (310, 170))

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from stages.common import mnist
+from stages.common.images import Images
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 needed = pytest.mark.skipif(not CHROMIUM, reason="no Chromium here: apt-get install chromium")
@@ -102,7 +102,7 @@ def settle(page: Page) -> None:
 
 
 def classify(
-    page: Page, images: mnist.Images, network: dict[str, Any] | None = None
+    page: Page, images: Images, network: dict[str, Any] | None = None
 ) -> npt.NDArray[np.float64]:
     """The probabilities (n, 10) that the page's script gives images (n, 28, 28), by its own
     network or by another one that `embed_network` made."""

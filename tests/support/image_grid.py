@@ -3,7 +3,9 @@
 import numpy as np
 from matplotlib.figure import Figure
 
-from stages.common.mnist import SIZE, Images
+from stages.common.images import Images
+
+SIZE = 28
 
 
 def titles(figure: Figure) -> list[str]:

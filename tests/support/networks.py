@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from stages.common.images import ImageFormat
 from stages.model import network
 from stages.model.network import Network, NetworkConfig
 
 
-def layers(_: NetworkConfig) -> dict[str, nn.Module]:
+def layers(_: NetworkConfig, __: ImageFormat) -> dict[str, nn.Module]:
     """In place of `network.layers`. Training changes what some of them compute."""
     block = {
         "conv": nn.Conv2d(1, 4, 3, padding=1, bias=False),
@@ -28,11 +29,11 @@ def layers(_: NetworkConfig) -> dict[str, nn.Module]:
     }
 
 
-def unusual(config: NetworkConfig) -> Network:
+def unusual(config: NetworkConfig, images: ImageFormat) -> Network:
     """Such a network, in eval mode, as if it had been trained."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(network, "layers", layers)
-        made = Network(config)
+        made = Network(config, images)
     random = torch.Generator().manual_seed(3)
     for name, tensor in made.state_dict().items():
         if name.startswith("block.norm"):  # it begins as the identity, which could be left out

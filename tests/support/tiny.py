@@ -9,6 +9,7 @@ import numpy as np
 
 from stages.common import mnist
 from stages.common.files import sha256
+from stages.common.images import Images, Labels
 
 TRAIN, TEST = 600, 200  # images
 RECIPE = {  # all of the group `train` that is off by default
@@ -21,24 +22,24 @@ RECIPE = {  # all of the group `train` that is off by default
 }
 
 
-def digits(n: int, seed: int) -> tuple[mnist.Images, mnist.Labels]:
-    """Images (n, 28, 28) and labels (n,); unequal counts of the digits, as in MNIST."""
+def digits(n: int, seed: int) -> tuple[Images, Labels]:
+    """Images (n, 28, 28, 1) and labels (n,); unequal counts of the digits, as in MNIST."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 10, n, dtype=np.uint8)
     images = random.integers(0, 60, (n, 28, 28), dtype=np.uint8)
     for image, label in zip(images, labels, strict=True):
         row, column = divmod(int(label), 4)
         image[4 + 8 * row : 10 + 8 * row, 2 + 6 * column : 8 + 6 * column] += 180
-    return images, labels
+    return images[..., np.newaxis], labels
 
 
 def files() -> dict[str, bytes]:
     """The content of the four files."""
-    contents = {}
+    contents: dict[str, bytes] = {}
     for split, n, seed in (("train", TRAIN, 1), ("test", TEST, 2)):
         images, labels = digits(n, seed)
-        for name, array in zip(mnist.FILES[split], (images, labels), strict=True):
-            contents[name] = mnist.encode_idx(array)
+        encoded = mnist.encode_images(images), mnist.encode_idx(labels)
+        contents |= zip(mnist.FILES[split], encoded, strict=True)
     return contents
 
 

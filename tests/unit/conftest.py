@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import nn
 
+from stages.common.images import ImageFormat
 from stages.model.network import Network, NetworkConfig
 from tests.support import run_files, runner, tiny
 
@@ -19,7 +20,15 @@ def config() -> NetworkConfig:
 
 
 @pytest.fixture
-def network(config: NetworkConfig, monkeypatch: pytest.MonkeyPatch) -> Network:
+def image_format() -> ImageFormat:
+    """The format of the images in the tests."""
+    return runner.load_params("images", ImageFormat)
+
+
+@pytest.fixture
+def network(
+    config: NetworkConfig, image_format: ImageFormat, monkeypatch: pytest.MonkeyPatch
+) -> Network:
     """A network of the tests' own, for what should not depend on that of the project."""
     layers = {
         "conv1": nn.Conv2d(1, 10, 5),  # (n, 10, 24, 24)
@@ -31,9 +40,9 @@ def network(config: NetworkConfig, monkeypatch: pytest.MonkeyPatch) -> Network:
         "fc2": nn.Linear(50, 10),
         "log_softmax": nn.LogSoftmax(dim=1),
     }
-    monkeypatch.setattr("stages.model.network.layers", lambda _: copy.deepcopy(layers))
+    monkeypatch.setattr("stages.model.network.layers", lambda _, __: copy.deepcopy(layers))
     torch.manual_seed(3)
-    return Network(config)
+    return Network(config, image_format)
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from stages.common import mnist
+from stages.common.images import ImageFormat
 from stages.model import numerics
 from stages.training import augment
 
@@ -17,6 +17,24 @@ def limits(**changed: float) -> augment.Limits:
     return augment.Limits(**{**OFF, **changed})
 
 
+def image_format(mean: float, std: float, height: int = 28, width: int = 28) -> ImageFormat:
+    return ImageFormat(height=height, width=width, channels=1, classes=10, mean=[mean], std=[std])
+
+
+class Images(augment.Normalised):
+    """Images that are normalised already, (n, 1, height, width)."""
+
+    def __init__(self, images: torch.Tensor) -> None:
+        self.images, self.device = images, images.device
+        self.height, self.width = images.shape[2:]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, indices: torch.Tensor) -> torch.Tensor:
+        return self.images[indices]
+
+
 @pytest.fixture(scope="module")
 def images() -> torch.Tensor:
     """Forty images (40, 1, 28, 28) of smooth random blobs, as far from the edge as digits are."""
@@ -26,20 +44,20 @@ def images() -> torch.Tensor:
 
 
 def matrices(n: int, **changed: float) -> torch.Tensor:
-    return augment.random_matrices(n, limits(**changed), numerics.generator(1))
+    return augment.random_matrices(n, limits(**changed), 28, 28, numerics.generator(1))
 
 
 def test_without_augmentation_the_network_sees_the_original_images(images: torch.Tensor) -> None:
-    seen = augment.transform(images, limits(), seed=1, epoch=1)
+    seen = augment.transform(Images(images), limits(), seed=1, epoch=1)
     assert torch.equal(seen(torch.tensor([3, 1])), images[[3, 1]])
 
 
 def test_normalised_images_have_the_bits_that_evaluate_sees() -> None:
-    pixels = np.arange(4 * 784, dtype=np.uint32).astype(np.uint8).reshape(4, 28, 28)
+    pixels = np.arange(4 * 784, dtype=np.uint32).astype(np.uint8).reshape(4, 28, 28, 1)
     for mean, std in ((0.1307, 0.3081), (0.5, 0.1), (0.0, 1.0)):
-        seen = augment.Normalised(pixels, mean, std, torch.device("cpu"))
+        seen = augment.Normalised(pixels, image_format(mean, std), torch.device("cpu"))
         chosen = seen[torch.tensor([3, 1])]
-        expected = torch.from_numpy(mnist.normalise(pixels[[3, 1]], mean, std))
+        expected = torch.from_numpy(image_format(mean, std).normalise(pixels[[3, 1]]))
         assert torch.equal(chosen, expected)
         assert chosen.stride() == expected.stride()
         assert len(seen) == 4
@@ -47,21 +65,21 @@ def test_normalised_images_have_the_bits_that_evaluate_sees() -> None:
 
 
 def test_a_transformed_image_depends_on_seed_epoch_and_image_alone(images: torch.Tensor) -> None:
-    whole = augment.transform(images, ALL, seed=1, epoch=2)(torch.arange(40))
-    again = augment.transform(images, ALL, seed=1, epoch=2)
+    whole = augment.transform(Images(images), ALL, seed=1, epoch=2)(torch.arange(40))
+    again = augment.transform(Images(images), ALL, seed=1, epoch=2)
     assert torch.equal(again(torch.tensor([7, 30])), whole[[7, 30]])
     assert torch.equal(again(torch.tensor([30])), whole[[30]])
     for seed, epoch in ((1, 3), (2, 2)):
-        other = augment.transform(images, ALL, seed, epoch)(torch.arange(40))
+        other = augment.transform(Images(images), ALL, seed, epoch)(torch.arange(40))
         assert all(not torch.equal(a, b) for a, b in zip(other, whole, strict=True))
 
 
 def test_transforms_are_those_of_pytorchs_affine_grid(images: torch.Tensor) -> None:
-    maps = augment.random_matrices(40, ALL, numerics.generator(1, 1, 1))
+    maps = augment.random_matrices(40, ALL, 28, 28, numerics.generator(1, 1, 1))
     grid = F.affine_grid(maps, list(images.shape), align_corners=False)
     expected = F.grid_sample(images, grid, padding_mode="border", align_corners=False)
     before = images.clone()
-    seen = augment.transform(images, ALL, seed=1, epoch=1)(torch.arange(40))
+    seen = augment.transform(Images(images), ALL, seed=1, epoch=1)(torch.arange(40))
     torch.testing.assert_close(seen, expected)
     assert torch.equal(images, before)
 
@@ -104,5 +122,5 @@ def test_a_shear_slants_upright_lines_by_its_degrees() -> None:
 def test_pixels_from_beyond_the_edge_repeat_the_edge() -> None:
     ground = torch.full((40, 1, 28, 28), -0.4242)  # normalised black
     wild = augment.Limits(degrees=45, translate=9, scale=0.5, shear=9)
-    seen = augment.transform(ground, wild, seed=1, epoch=1)
+    seen = augment.transform(Images(ground), wild, seed=1, epoch=1)
     torch.testing.assert_close(seen(torch.arange(40)), ground)

@@ -84,7 +84,7 @@ def test_the_five_confusions_that_changed_most_come_first_and_ties_by_their_digi
     labels = [7, 7, 7, 2, 2, 2, 5, 4, 8, 8]
     before, after = [1, 1, 7, 3, 2, 2, 5, 9, 8, 8], [7, 7, 7, 2, 4, 3, 6, 9, 0, 0]
     tables = (pd.DataFrame({"label": labels, "predicted": digits}) for digits in (before, after))
-    grew, shrank = top_confusions(*map(count_confusions, tables))
+    grew, shrank = top_confusions(*(count_confusions(table, 10) for table in tables))
     # 2 for 3 and 4 for 9 are as before.
     assert grew == [Confusion(8, 0, 0, 2), Confusion(2, 4, 0, 1), Confusion(5, 6, 0, 1)]
     assert shrank == [Confusion(7, 1, 2, 0)]

@@ -152,6 +152,11 @@ def test_where_several_seeds_were_run_the_recipe_is_judged(capfdbinary: Captured
     asked = as_json(capfdbinary, "main", "--margin", "1", "--fail-on-regression")
     assert asked["recipes"]["seeds"]["not_worse"]["holds"]
 
+    git("add", ":!evidence")
+    git("commit", "--quiet", "--message=as an experiment, without the file")
+    git("switch", "--quiet", "--detach", "HEAD~")
+    assert printed(capfdbinary, "HEAD", "main").startswith(recipe)
+
 
 @in_repository
 def test_a_run_of_the_file_of_seeds_that_is_committed_too_must_be_the_same(
@@ -168,11 +173,6 @@ def test_a_run_of_the_file_of_seeds_that_is_committed_too_must_be_the_same(
     assert start in workspace
     assert any(line.startswith(f"{SEEDS}: base, train.seed 0: MD5 of p") for line in workspace)
     assert not any("base, train.seed 0: test.accuracy" in line for line in workspace)
-
-    git("add", ":!evidence")
-    git("commit", "--quiet", "--message=as an experiment, without the file")
-    git("switch", "--quiet", "--detach", "HEAD~")
-    assert printed(capfdbinary, "HEAD", "main").startswith(recipe)
 
 
 @in_repository

@@ -8,15 +8,15 @@ import pytest
 import torch
 
 from stages import evaluate
-from stages.common import mnist, tables
+from stages.common import tables
 from stages.common.errors import UserError
 from stages.common.tables import EpochScores, Prediction
-from stages.model import numerics
+from stages.model import numerics, scoring
 from stages.model.network import Network
 from tests.support import runner, tiny
 
 
-def outputs(*predicted: tuple[int, float]) -> evaluate.LogProbabilities:
+def outputs(*predicted: tuple[int, float]) -> scoring.LogProbabilities:
     """Log probabilities from (digit, its probability) of each image; the rest is spread evenly."""
     rows = np.empty((len(predicted), 10), np.float32)
     for row, (digit, probability) in zip(rows, predicted, strict=True):
@@ -26,7 +26,7 @@ def outputs(*predicted: tuple[int, float]) -> evaluate.LogProbabilities:
 
 
 LABELS = np.array([3, 3, 3, 3, 7, 9], np.uint8)
-IMAGES = np.zeros((6, 28, 28), np.uint8)
+IMAGES = np.zeros((6, 28, 28, 1), np.uint8)
 SETS = {"test": (IMAGES, LABELS), "validation": (IMAGES[:3], LABELS[:3])}
 OUTPUTS = outputs((3, 0.5), (3, 0.8), (3, 0.9), (8, 0.91), (7, 0.64), (4, 0.55))
 
@@ -58,12 +58,11 @@ def test_predictions_have_a_row_for_each_image_with_the_predicted_digits_probabi
 
 def test_classify_gives_each_image_the_networks_output(network: Network) -> None:
     images, _ = tiny.digits(50, seed=3)
-    config = network.requires_grad_(False).config
-    inputs = torch.from_numpy(mnist.normalise(images, config.mean, config.std))
+    inputs = torch.from_numpy(network.requires_grad_(False).images.normalise(images))
     batches = torch.cat([network(inputs[start : start + 7]) for start in range(0, 50, 7)])
     for workers in (1, 2, 4):
         with numerics.pool(workers) as pool:
-            seen = evaluate.classify(network, images, batch_size=7, pool=pool)
+            seen = scoring.classify(network, images, batch_size=7, pool=pool)
         np.testing.assert_array_equal(seen, batches.numpy())  # bit for bit
 
 
@@ -73,7 +72,7 @@ def test_outputs_that_are_not_finite_are_an_error_that_advises_a_lower_lr(
     images, _ = tiny.digits(5, seed=3)
     network.requires_grad_(False).get_parameter("fc2.bias")[0] = float("inf")
     with numerics.pool(1) as pool, pytest.raises(UserError, match=r"not finite: lower train\.lr"):
-        evaluate.classify(network, images, batch_size=5, pool=pool)
+        scoring.classify(network, images, batch_size=5, pool=pool)
 
 
 def test_main_writes_metrics_with_sorted_keys_predictions_and_the_scores_of_each_epoch(

@@ -7,27 +7,30 @@ import onnxruntime
 import pytest
 
 from stages.common.errors import UserError
-from stages.evaluate import classify
+from stages.common.images import ImageFormat
 from stages.model import numerics, weights
 from stages.model.network import Network, NetworkConfig
+from stages.model.scoring import classify
 from tests.support import run_files, runner, tiny
 from tests.support.networks import unusual
 from tools import export
 
-CHANGES = {"conv1_filters": 3, "conv2_filters": 5, "kernel_size": 4, "mean": 0.5, "std": 0.25}
+CHANGES = {"conv1_filters": 3, "conv2_filters": 5, "kernel_size": 4}
+Make = Callable[[NetworkConfig, ImageFormat], Network]
 
 
 @pytest.mark.parametrize(("make", "changes"), [(Network, {}), (Network, CHANGES), (unusual, {})])
 def test_onnxruntime_gives_what_pytorch_gives(
-    config: NetworkConfig, make: Callable[[NetworkConfig], Network], changes: dict[str, float]
+    config: NetworkConfig, image_format: ImageFormat, make: Make, changes: dict[str, float]
 ) -> None:
-    network = make(config.model_copy(update=changes)).requires_grad_(False)
+    images_as = image_format.model_copy(update={"mean": [0.5], "std": [0.25]})
+    network = make(config.model_copy(update=changes), images_as).requires_grad_(False)
     images, _ = tiny.digits(7, seed=4)
     session = onnxruntime.InferenceSession(export.convert(network).SerializeToString())
     (image,), (output,) = session.get_inputs(), session.get_outputs()
     assert (image.name, image.type, image.shape) == ("image", "tensor(float)", ["N", 1, 28, 28])
     assert (output.name, output.shape) == ("log_probabilities", ["N", 10])
-    (seen,) = session.run(None, {"image": images[:, np.newaxis].astype(np.float32) / 255})
+    (seen,) = session.run(None, {"image": images.transpose(0, 3, 1, 2).astype(np.float32) / 255})
     with numerics.pool(1) as pool:
         expected = classify(network, images, batch_size=7, pool=pool)
     np.testing.assert_allclose(seen, expected, rtol=0, atol=1e-5)
@@ -49,8 +52,12 @@ def test_it_must_give_what_the_predictions_say_before_it_is_written(
     assert not list(copied.glob("*.onnx*"))
 
 
-def test_main_writes_the_same_bytes_each_time(config: NetworkConfig, tmp_path: Path) -> None:
-    weights.save(tmp_path / "model.safetensors", Network(config).requires_grad_(False))
+def test_main_writes_the_same_bytes_each_time(
+    config: NetworkConfig, image_format: ImageFormat, tmp_path: Path
+) -> None:
+    weights.save(
+        tmp_path / "model.safetensors", Network(config, image_format).requires_grad_(False)
+    )
     for name in ("a.onnx", "sub/b.onnx"):
         with pytest.MonkeyPatch.context() as patch:
             options = [f"--model={tmp_path / 'model.safetensors'}", str(tmp_path / name)]

@@ -6,6 +6,7 @@ import pytest
 from stages.common import mnist
 from stages.common.errors import UserError
 from stages.common.files import sha256
+from stages.common.images import ImageFormat, mosaic
 from tests.support import posix, tiny
 
 IMAGES, LABELS = mnist.FILES["test"]
@@ -101,10 +102,12 @@ def test_a_link_is_followed_in_the_project_and_refused_out_of_it_even_to_the_sam
     assert_named(folder, name, f"a link to {target}, outside of the project")
 
 
-def test_normalise_scales_then_subtracts_the_mean_then_divides() -> None:
-    images = np.zeros((2, 28, 28), np.uint8)
-    images[0, 0, :3] = 0, 51, 255
-    normalised = mnist.normalise(images, mean=0.1307, std=0.3081)
+def test_normalise_scales_then_subtracts_the_mean_then_divides(
+    image_format: ImageFormat,
+) -> None:
+    images = np.zeros((2, 28, 28, 1), np.uint8)
+    images[0, 0, :3, 0] = 0, 51, 255
+    normalised = image_format.normalise(images)
     assert normalised.shape == (2, 1, 28, 28)
     assert normalised.dtype == np.float32
     # (0 - 0.1307) / 0.3081, (0.2 - 0.1307) / 0.3081, (1 - 0.1307) / 0.3081
@@ -137,8 +140,8 @@ def test_holding_out_all_images_is_refused() -> None:
 
 def test_a_mosaic_is_filled_row_by_row() -> None:
     images, _ = tiny.digits(6, seed=3)
-    picture = mnist.mosaic(images, columns=4)
+    picture = mosaic(images, columns=4)
     np.testing.assert_array_equal(picture[:28], np.concatenate(list(images[:4]), axis=1))
     np.testing.assert_array_equal(picture[28:, :56], np.concatenate(list(images[4:]), axis=1))
-    assert picture.shape == (56, 112)
+    assert picture.shape == (56, 112, 1)
     assert not picture[28:, 56:].any()

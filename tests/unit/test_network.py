@@ -1,6 +1,7 @@
 import pytest
 import torch
 
+from stages.common.images import ImageFormat
 from stages.model.network import Network, NetworkConfig
 
 SHAPES = {
@@ -15,19 +16,25 @@ SHAPES = {
 }
 
 
-def test_the_tensors_have_their_names_and_shapes(config: NetworkConfig) -> None:
-    tensors = Network(config).state_dict()
+def test_the_tensors_have_their_names_and_shapes(
+    config: NetworkConfig, image_format: ImageFormat
+) -> None:
+    tensors = Network(config, image_format).state_dict()
     assert {name: tuple(tensor.shape) for name, tensor in tensors.items()} == SHAPES
     assert sum(tensor.numel() for tensor in tensors.values()) == 21_840
 
 
-def test_the_outputs_are_log_probabilities_of_ten_digits(config: NetworkConfig) -> None:
-    outputs = Network(config)(torch.rand(3, 1, 28, 28))
+def test_the_outputs_are_log_probabilities_of_ten_digits(
+    config: NetworkConfig, image_format: ImageFormat
+) -> None:
+    outputs = Network(config, image_format)(torch.rand(3, 1, 28, 28))
     assert outputs.shape == (3, 10)
     torch.testing.assert_close(outputs.exp().sum(dim=1), torch.ones(3))
 
 
 @pytest.mark.parametrize("kernel_size", [1, 4, 9])
-def test_every_allowed_kernel_size_fits(config: NetworkConfig, kernel_size: int) -> None:
-    network = Network(config.model_copy(update={"kernel_size": kernel_size}))
+def test_every_allowed_kernel_size_fits(
+    config: NetworkConfig, image_format: ImageFormat, kernel_size: int
+) -> None:
+    network = Network(config.model_copy(update={"kernel_size": kernel_size}), image_format)
     assert network(torch.rand(2, 1, 28, 28)).shape == (2, 10)

@@ -4,14 +4,17 @@ import pytest
 from torch import nn
 
 from stages.common.errors import UserError
+from stages.common.images import ImageFormat
 from stages.model.network import NetworkConfig
 from tests.support import networks
 from tests.support.runner import ROOT
 from tools import operators
 
 
-def test_layers_are_named_as_in_the_list_and_dropout_is_left_out(config: NetworkConfig) -> None:
-    found = operators.operators(networks.unusual(config))
+def test_layers_are_named_as_in_the_list_and_dropout_is_left_out(
+    config: NetworkConfig, image_format: ImageFormat
+) -> None:
+    found = operators.operators(networks.unusual(config, image_format))
     names = ["block.conv", "block.norm", "block.relu", "pool", "flatten", "fc", "log_softmax"]
     assert [operator.layer for operator in found][2:] == names
 

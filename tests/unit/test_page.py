@@ -9,9 +9,9 @@ import pytest
 
 from stages.common import tables
 from stages.common.errors import UserError
-from stages.evaluate import classify
 from stages.model import numerics
 from stages.model.network import Network, NetworkConfig
+from stages.model.scoring import classify
 from tests.support import runner, tiny
 from tests.support.networks import unusual
 from tests.support.run_files import git
@@ -30,7 +30,7 @@ PREDICTIONS = pd.DataFrame(
 
 
 def test_only_mistakes_are_hot_in_the_confusion_matrix() -> None:
-    cells = results.confusion(tables.count_confusions(PREDICTIONS))
+    cells = results.confusion(tables.count_confusions(PREDICTIONS, 10))
     assert [cell.images for cell in cells[1]] == [0, 2, 2, 0, 0, 0, 0, 0, 0, 0]
     assert [cell.heat for cell in cells[1]] == [0, 0, 5, 0, 0, 0, 0, 0, 0, 0]
     assert cells[9][1] == results.Cell(images=1, heat=4)

@@ -15,6 +15,7 @@ from PIL import Image
 from stages import plot
 from stages.common import mnist
 from stages.common.errors import UserError
+from stages.common.images import mosaic
 from stages.common.tables import EpochScores, History, Prediction
 from tests.support import image_grid, runner, tiny
 
@@ -128,7 +129,7 @@ def test_augmented_images_are_drawn_beside_the_original_ones() -> None:
     before, after = plot.augmentation(IMAGES[:3], IMAGES[3:]).axes
     for axes, images in ((before, IMAGES[:3]), (after, IMAGES[3:])):
         shown = np.asarray(axes.images[0].get_array())
-        np.testing.assert_array_equal(shown, mnist.mosaic(images, columns=10))
+        np.testing.assert_array_equal(shown, mosaic(images, columns=10)[..., 0])
 
 
 @pytest.mark.filterwarnings("error")
@@ -153,4 +154,4 @@ def test_first_images_that_cannot_be_read_are_one_line(
         path.write_bytes(content)
     fault = "not found" if content is None else "not pairs of images"
     with pytest.raises(UserError, match=rf"\A{re.escape(f'{path}: {fault}')}.*\Z"):
-        plot.read_first_images(path)
+        plot.read_first_images(path, (28, 28, 1))

@@ -77,6 +77,6 @@ def test_writing_does_not_load_pandas() -> None:
 
 def test_confusions_are_counted_by_label_and_prediction() -> None:
     frame = tables.decode(Prediction, tables.encode(Prediction, ROWS[Prediction]))
-    counts = tables.count_confusions(frame)
+    counts = tables.count_confusions(frame, 10)
     assert counts.shape == (10, 10)
     assert {cell: n for cell, n in np.ndenumerate(counts) if n} == {(7, 7): 1, (2, 3): 1}

@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from stages import train
 from stages.common import mnist
 from stages.common.errors import UserError
+from stages.common.images import ImageFormat
 from stages.common.tables import History
 from stages.model import numerics
 from stages.model.network import Network
@@ -33,7 +34,8 @@ FIRST = "models/checkpoints/epoch-01.safetensors"
 @pytest.fixture(scope="module")
 def x() -> Normalised:
     images, _ = tiny.digits(N, seed=3)
-    return Normalised(images, 0.1, 0.3, CPU)
+    expected = ImageFormat(height=28, width=28, channels=1, classes=10, mean=[0.1], std=[0.3])
+    return Normalised(images, expected, CPU)
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +64,7 @@ def test_a_step_is_plain_sgd_on_the_whole_batch(
     torch.optim.SGD(plain.parameters(), lr=0.1).step()
 
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
-    targets = train.smoothed_targets(smoothing, CPU)
+    targets = train.smoothed_targets(smoothing, 10, CPU)
     with numerics.pool(2) as pool:
         seen = train.train_step(network, optimizer, x.__getitem__, y, targets, batch, shards, pool)
 

@@ -55,7 +55,7 @@ def _loss(run: Run) -> Iterator[str]:
     -log(1 - confidence), since the digit on its label was less probable."""
     table, path = run.predictions, run.path(PREDICTIONS)
     confidence = table["confidence"]
-    low = 1 / mnist.CLASSES  # the most probable of ten digits
+    low = 1 / run.params.get("images.classes", 10)  # the most probable class
     for row, value in confidence[~confidence.between(low - ROUNDING, 1)].items():
         yield f"{path}: the confidence of image {row} is {value:g}, not {low:g} to 1"
         return  # one is enough

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stages.common.intervals import Rate, rate
-from stages.common.mnist import CLASSES
-from stages.common.tables import count_confusions
+from stages.common.tables import count_classes, count_confusions
 from tools.compare.runs import ACCURACY, Change, Run, changes, check_labels, digit_metrics
 from tools.dvc_files import DATA, MODEL, Output
 from tools.git import Revision
@@ -88,7 +87,9 @@ def compare(base: Run, head: Run) -> NetworkComparison:
     before, after = (side.predictions["predicted"].to_numpy() for side in (base, head))
     overall = paired(labels, before, after)
     same = np.array_equal(before, after)
-    grew, shrank = top_confusions(*(count_confusions(side.predictions) for side in (base, head)))
+    classes = count_classes(base.predictions, head.predictions)
+    counts = [count_confusions(side.predictions, classes) for side in (base, head)]
+    grew, shrank = top_confusions(*counts)
     return NetworkComparison(
         base=base.revision,
         head=head.revision,
@@ -134,8 +135,8 @@ def top_confusions(
     base: npt.NDArray[np.int64], head: npt.NDArray[np.int64]
 ) -> tuple[list[Confusion], list[Confusion]]:
     """The confusions that grew most and those that shrank most, the largest change first, from
-    the counts of images by label and prediction, (10, 10)."""
-    pairs = permutations(range(CLASSES), 2)
+    the counts of images by label and prediction, (classes, classes)."""
+    pairs = permutations(range(len(base)), 2)
     every = [Confusion(*pair, int(base[pair]), int(head[pair])) for pair in pairs]
     every.sort(key=lambda confusion: -abs(confusion.head - confusion.base))
     return (

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from stages.common import files, mnist, tables
 from stages.common.errors import UserError
+from stages.common.images import Images
 from stages.common.tables import History
 from stages.plot import BLUE, RED, encode_png, format_accuracy, format_loss, image_grid, set_style
 from tools.compare.runs import Run
@@ -63,7 +64,7 @@ def training(run: Run) -> Training:
 
 
 def digits(
-    images: mnist.Images,  # (n, 28, 28)
+    images: Images,  # (n, height, width, channels)
     base: pd.DataFrame,
     head: pd.DataFrame,
     chosen: Mask,

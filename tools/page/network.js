@@ -19,8 +19,8 @@ function readTensors({ shapes, numbers }) {
 }
 
 const OPERATORS = {
-  Sub: ({ shape, values }, [constant]) => ({ shape, values: values.map((v) => v - constant.values[0]) }),
-  Div: ({ shape, values }, [constant]) => ({ shape, values: values.map((v) => v / constant.values[0]) }),
+  Sub: (x, [constant]) => eachChannel(x, constant, (v, mean) => v - mean),
+  Div: (x, [constant]) => eachChannel(x, constant, (v, deviation) => v / deviation),
   BatchNormalization: normaliseBatch,
   Relu: ({ shape, values }) => ({ shape, values: values.map((v) => Math.max(0, v)) }),
   Flatten: ({ values }) => ({ shape: [values.length], values }),
@@ -29,6 +29,12 @@ const OPERATORS = {
   Gemm: connect,
   LogSoftmax: logSoftmax,
 };
+
+/** A number of its own for each channel. */
+function eachChannel({ shape, values }, constant, combine) {
+  const area = shape[1] * shape[2];
+  return { shape, values: values.map((v, i) => combine(v, constant.values[Math.floor(i / area)])) };
+}
 
 /** Slide each filter over the maps, `pads` pixels of zeros around them. */
 function convolve(x, [weight, bias], { strides, pads }) {

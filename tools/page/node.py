@@ -8,8 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from stages.common import mnist
 from stages.common.errors import UserError
+from stages.common.images import Images
 
 MAIN = """
 const tensors = readTensors(network);
@@ -25,14 +25,14 @@ def find_node() -> str | None:
     return shutil.which("node") or shutil.which("node", path=str(folder))
 
 
-def classify(node: str, page: str, images: mnist.Images) -> Any:  # noqa: ANN401 - whatever it says
+def classify(node: str, page: str, images: Images) -> Any:  # noqa: ANN401 - whatever it says
     """The probabilities, a list for each image, by the script and the weights in a page.
 
     Raises:
         UserError: the script ends with an error.
     """
     network, _, script, *_ = re.findall("<script.*?>(.*?)</script>", page, re.DOTALL)
-    pixels = json.dumps(images.reshape(len(images), -1).tolist())
+    pixels = json.dumps(images.transpose(0, 3, 1, 2).reshape(len(images), -1).tolist())
     source = f"{script}\nconst network = {network};\nconst images = {pixels};\n{MAIN}"
     process = subprocess.run(
         [node, "-"], input=source, capture_output=True, encoding="utf-8", check=False

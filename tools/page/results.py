@@ -11,8 +11,9 @@ import numpy.typing as npt
 import pandas as pd
 from PIL import Image
 
-from stages.common import files, mnist, tables
+from stages.common import files, tables
 from stages.common.errors import UserError
+from stages.common.images import Images, mosaic
 from stages.common.intervals import rate
 from stages.common.tables import Prediction
 from stages.model.network import Network
@@ -35,14 +36,14 @@ class Cell(NamedTuple):
     heat: int  # 0 to HEAT_LEVELS; 0 where there is no mistake
 
 
-def read(images: mnist.Images, predictions: pd.DataFrame) -> dict[str, Any]:
+def read(images: Images, predictions: pd.DataFrame) -> dict[str, Any]:
     """What page.html names, of the run in the workspace and its predictions for the test images.
 
     Raises:
         UserError: a file is missing or damaged.
     """
     network = trained.load()
-    counts = tables.count_confusions(predictions)
+    counts = tables.count_confusions(predictions, network.images.classes)
     correct, n = counts.diagonal().tolist(), counts.sum(axis=1).tolist()
     shown = examples(predictions)
     return {
@@ -50,9 +51,9 @@ def read(images: mnist.Images, predictions: pd.DataFrame) -> dict[str, Any]:
             group: {key: text(value) for key, value in values.items()}
             for group, values in load(WORKSPACE, PARAMS, parse_yaml).items()
         },
-        "classes": mnist.CLASSES,
+        "classes": network.images.classes,
         "overall": rate(sum(correct), sum(n)),
-        "per_digit": {digit: rate(correct[digit], n[digit]) for digit in range(10) if n[digit]},
+        "per_digit": {digit: rate(correct[digit], n[digit]) for digit in range(len(n)) if n[digit]},
         "confusion": confusion(counts),
         "examples": {"columns": SHEET_COLUMNS, "rows": shown.astype(object).to_numpy().tolist()},
         "sheet": data_uri(sheet(images[shown["index"]])),
@@ -82,10 +83,12 @@ def examples(predictions: pd.DataFrame) -> pd.DataFrame:
     return rows.groupby(["label", "predicted"]).head(EXAMPLES)[list(Prediction._fields)]
 
 
-def sheet(images: mnist.Images) -> bytes:
-    """Images (n, 28, 28) side by side in one PNG, SHEET_COLUMNS in a row, dark on white."""
+def sheet(images: Images) -> bytes:
+    """Images (n, height, width, channels) side by side in one PNG, SHEET_COLUMNS in a row. Those of
+    one channel are dark on white."""
     content = io.BytesIO()
-    picture = Image.fromarray(255 - mnist.mosaic(images, SHEET_COLUMNS))
+    tiles = mosaic(images, SHEET_COLUMNS)
+    picture = Image.fromarray(255 - tiles[..., 0] if tiles.shape[-1] == 1 else tiles)
     picture.save(content, "PNG", optimize=True)
     return content.getvalue()
 
@@ -97,7 +100,7 @@ def embed_network(network: Network) -> dict[str, Any]:
     tensors = constants(network)
     numbers = b"".join(tensor.astype("<f4").tobytes() for tensor in tensors.values())
     return {
-        "input": [1, mnist.SIZE, mnist.SIZE],
+        "input": [network.images.channels, network.images.height, network.images.width],
         "operators": operators(network),
         "shapes": [[name, list(tensor.shape)] for name, tensor in tensors.items()],
         "numbers": base64.b64encode(numbers).decode(),
