@@ -58,7 +58,7 @@ def changed(reproduced: Project, tmp_path_factory: pytest.TempPathFactory) -> Pr
     reproduced and committed."""
     project = reproduced.copy(tmp_path_factory.mktemp("changed"))
     # With a low learning rate it is not certain of everything, so that predictions can differ.
-    params = {"model.mean": 0.2, "model.std": 0.4, "train.lr": 0.02}
+    params = {"images.mean": [0.2], "images.std": [0.4], "train.lr": 0.02}
     set_values(project.folder / "params.yaml", params)
     source = project.folder / "stages/model/network.py"
     source.write_text(source.read_text(encoding="utf-8") + LAYERS, encoding="utf-8")

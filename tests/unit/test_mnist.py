@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +50,8 @@ def test_load_returns_the_images_and_labels_of_a_split(folder: Path) -> None:
         (IMAGES, b"\0\0\x08"),
         (IMAGES, CONTENTS[IMAGES][:-1]),
         (IMAGES, b"\0\0\x0d" + CONTENTS[IMAGES][3:]),  # 13 is float
-        (IMAGES, mnist.encode_idx(np.zeros((tiny.TEST, 28, 27), np.uint8))),
+        (IMAGES, mnist.encode_idx(np.zeros(tiny.TEST, np.uint8))),
         (LABELS, mnist.encode_idx(np.zeros(tiny.TEST - 1, np.uint8))),
-        (LABELS, mnist.encode_idx(np.full(tiny.TEST, 10, np.uint8))),
     ],
 )
 def test_a_file_that_holds_no_images_or_not_a_label_for_each_is_named(
@@ -61,6 +61,35 @@ def test_a_file_that_holds_no_images_or_not_a_label_for_each_is_named(
     digests = mnist.read_digests(folder) | {name: sha256(content)}
     (folder / mnist.DIGESTS).write_bytes(mnist.encode_digests(digests))
     assert_named(folder, name, "get it again with `dvc repro --force download`")
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"width": 27}, "images of (28, 28, 1), but the group images of params.yaml says"),
+        ({"classes": 9}, "label 9 at index 6, but with images.classes in params.yaml, 9,"),
+    ],
+)
+def test_images_that_params_do_not_say_are_named(
+    folder: Path, image_format: ImageFormat, changed: dict[str, int], fault: str
+) -> None:
+    expected = image_format.model_copy(update=changed)
+    with pytest.raises(UserError, match=re.escape(fault)):
+        mnist.load(folder, "test", expected)
+
+
+def test_images_of_three_channels_have_a_fourth_dimension(folder: Path) -> None:
+    colour = np.arange(tiny.TEST * 12 * 3, dtype=np.uint32).astype(np.uint8).reshape(-1, 3, 4, 3)
+    content = mnist.encode_images(colour)
+    (folder / IMAGES).write_bytes(content)
+    digests = mnist.read_digests(folder) | {IMAGES: sha256(content)}
+    (folder / mnist.DIGESTS).write_bytes(mnist.encode_digests(digests))
+    np.testing.assert_array_equal(mnist.load(folder, "test")[0], colour)
+    mean, std = [0.2, 0.4, 0.6], [0.1, 0.5, 1.0]
+    expected = ImageFormat(height=3, width=4, channels=3, classes=10, mean=mean, std=std)
+    normalised = expected.normalise(colour)
+    assert normalised.shape == (tiny.TEST, 3, 3, 4)
+    np.testing.assert_allclose(normalised[5, 1], (colour[5, :, :, 1] / 255 - 0.4) / 0.5, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -46,7 +46,7 @@ def test_columns_that_are_asked_for_are_read_in_that_order_and_others_are_ignore
         ("0,x,1,0.5", "invalid literal for int()"),
         ("0,1,1,", "a row has no confidence"),
         ("1,1,1,0.5", "the indices are not 0, 1, 2, ..."),
-        ("0,10,1,0.5", "label is not a digit from 0 to 9"),
+        ("0,256,1,0.5", "label is not a class from 0 to 255"),
     ],
 )
 def test_rows_that_cannot_be_are_refused(rows: str, reason: str) -> None:
