@@ -15,12 +15,12 @@ from tools.yaml_files import set_values
 
 LAYERS = """
 
-def layers(_: NetworkConfig) -> dict[str, nn.Module]:  # in place of the one above
+def layers(config: NetworkConfig, images: ImageFormat) -> dict[str, nn.Module]:  # another one
     convolutions = {
-        "conv1": nn.Conv2d(1, 10, 5),
+        "conv1": nn.Conv2d(1, config.conv1_filters, config.kernel_size),
         "pool1": nn.MaxPool2d(2),
         "relu1": nn.ReLU(),
-        "conv2": nn.Conv2d(10, 20, 5),
+        "conv2": nn.Conv2d(10, config.conv2_filters, 5),
         "pool2": nn.MaxPool2d(2),
         "relu2": nn.ReLU(),
         "conv3": nn.Conv2d(20, 12, (3, 2), stride=(1, 2), padding=1),
@@ -28,9 +28,9 @@ def layers(_: NetworkConfig) -> dict[str, nn.Module]:  # in place of the one abo
         "flatten": nn.Flatten(),
     }
     fully_connected = {
-        "fc1": nn.Linear(count_features(convolutions), 50),
+        "fc1": nn.Linear(count_features(convolutions, images), config.hidden_units),
         "relu3": nn.ReLU(),
-        "fc2": nn.Linear(50, CLASSES),
+        "fc2": nn.Linear(50, images.classes),
         "log_softmax": nn.LogSoftmax(dim=1),
     }
     return convolutions | fully_connected
@@ -79,7 +79,7 @@ def test_onnx_gives_its_predictions(changed: Project) -> None:
     changed("python", "-m", "tools.export", "model.onnx")
     images, _ = mnist.load(changed.folder / DATA, "test")
     session = onnxruntime.InferenceSession(changed.folder / "model.onnx")
-    (seen,) = session.run(None, {"image": images[:, np.newaxis].astype(np.float32) / 255})
+    (seen,) = session.run(None, {"image": images.transpose(0, 3, 1, 2).astype(np.float32) / 255})
     assert_predictions(changed, np.exp(seen))
 
 
