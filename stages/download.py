@@ -115,7 +115,18 @@ def from_folder(folder: Path, names: Sequence[str]) -> Iterator[tuple[str, bytes
     """Files that are already on this machine, plain or packed as NAME.gz."""
     for name in names:
         plain, packed = folder / name, folder / f"{name}.gz"
-        yield name, plain.read_bytes() if plain.exists() else unpack(packed.read_bytes())
+        yield name, read_file(plain) if plain.exists() else unpack(read_file(packed))
+
+
+def read_file(path: Path) -> bytes:
+    """The content of a file, up to a bound; not of a device or a pipe, which may have no end."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path} is not a file")
+    with path.open("rb") as file:
+        content = file.read(MAX_BYTES + 1)
+    if len(content) > MAX_BYTES:
+        raise ValueError(f"{path} is larger than {MAX_BYTES:,} bytes")
+    return content
 
 
 def from_mirror(

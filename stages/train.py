@@ -45,12 +45,12 @@ SHOWN = 100  # images of the first batch, at most
 class TrainParams(params.Params):
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Annotated[int, Field(ge=1, le=60_000)]
-    lr: Annotated[float, Field(gt=0, title="learning rate")]
+    lr: Annotated[float, Field(gt=0, le=1e6, title="learning rate")]
     schedule: Literal["constant", "one_cycle"]
     warmup: Annotated[float, Field(gt=0, lt=1)]  # fraction of all steps
     momentum: Annotated[float, Field(ge=0, lt=1)]
     nesterov: bool
-    weight_decay: Annotated[float, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0, le=1e6)]
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     augment: augment.Limits
     validation_size: Annotated[int, Field(ge=0)]  # images

@@ -141,7 +141,7 @@ def list_pictures(names: Sequence[str]) -> list[str]:
         if not Path(name).is_dir():
             pictures.append(name)
             continue
-        inside = [path for path in sorted(Path(name).rglob("*")) if not path.is_dir()]
+        inside = [path for path in sorted(Path(name).rglob("*")) if path.is_file()]
         found = [path for path in inside if path.suffix.lower() in SUFFIXES]
         if not found:
             raise UserError(f"{name}: holds no picture ({', '.join(sorted(SUFFIXES))})")

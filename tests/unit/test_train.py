@@ -3,15 +3,18 @@
 import copy
 import os
 import re
+import shutil
 import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from stages import train
@@ -20,7 +23,7 @@ from stages.common.errors import UserError
 from stages.common.images import ImageFormat
 from stages.common.tables import History
 from stages.model import numerics
-from stages.model.network import Network
+from stages.model.network import Network, NetworkConfig
 from stages.train import BatchSums, TrainParams
 from stages.training.augment import Normalised
 from tests.support import posix, runner, tiny
@@ -206,3 +209,45 @@ def test_on_a_terminal_one_bar_shows_how_far_all_epochs_are(workspace: Path) -> 
     assert bars[-1][:2] == ("2", "100")
     assert bars[-1][2] == lines[-1]
     assert len(lines) == 6
+
+
+def test_batchnorm_and_dropout_resume_with_the_same_bits(
+    workspace: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Running statistics are part of what is kept, and random numbers depend on the epoch alone."""
+
+    def layers(config: NetworkConfig, images: ImageFormat) -> dict[str, nn.Module]:
+        units = config.conv2_filters + config.hidden_units
+        return {
+            "conv": nn.Conv2d(1, config.conv1_filters, config.kernel_size, bias=False),
+            "norm": nn.BatchNorm2d(config.conv1_filters),
+            "pool": nn.MaxPool2d(6),
+            "flatten": nn.Flatten(),
+            "drop": nn.Dropout(0.3),
+            "fc1": nn.Linear(config.conv1_filters * 16, units),
+            "fc2": nn.Linear(units, images.classes),
+            "log_softmax": nn.LogSoftmax(dim=1),
+        }
+
+    monkeypatch.setattr("stages.model.network.layers", layers)
+    runner.write_params(workspace, train={"epochs": 3, "batch_size": 20, "lr": 0.02, "shards": 1})
+    whole = shutil.copytree(workspace, tmp_path_factory.mktemp("whole"), dirs_exist_ok=True)
+    runner.run(whole, "train")
+
+    class Killed(BaseException):
+        pass
+
+    train_epoch = train.train_epoch
+
+    def killed_in_the_third(*args: Any, **kwargs: Any) -> list[History]:  # noqa: ANN401
+        if args[5] == 3:
+            raise Killed
+        return train_epoch(*args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "train_epoch", killed_in_the_third)
+        with pytest.raises(Killed):
+            runner.run(workspace, "train")
+    torch.rand(7)  # what ran before does not count
+    runner.run(workspace, "train")
+    assert runner.training_digests(workspace) == runner.training_digests(whole)
