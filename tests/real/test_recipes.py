@@ -5,7 +5,6 @@ import shutil
 import subprocess
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.support import posix
@@ -67,7 +66,7 @@ def test_sprint_reaches_99_percent_and_a_killed_one_goes_on_to_the_same_bytes(cl
     killed = start(clone, "sprint")
     assert killed.stdout
     assert any("[Epoch: 2" in line for line in killed.stdout)  # reads until then
-    kill(psutil.Process(killed.pid))
+    kill(killed.pid)
     killed.wait()
     assert finish(clone, "sprint") == (accuracy, lock)
     assert git(clone, "status", "--short") == ""
