@@ -4,10 +4,12 @@ No tool repeats a path of the pipeline. It reads it from the dvc.yaml of the rev
 """
 
 import hashlib
+from collections.abc import Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
-from pydantic import BaseModel
+from pydantic import BaseModel, BeforeValidator
 
 from stages.common.errors import UserError
 from tools.git import PARAMS, PIPELINE, WORKSPACE, Revision, load
@@ -27,10 +29,29 @@ class Output(NamedTuple):
 DATA = Output("download", "outs")  # the folder with the MNIST files
 MODEL = Output("train", "outs", ".safetensors")
 HISTORY = Output("train", "plots")
-METRICS = Output("evaluate", "metrics")
+METRICS = Output("evaluate", "metrics", "metrics.json")
 PREDICTIONS = Output("evaluate", "plots", "predictions.csv")
 EPOCHS = Output("evaluate", "plots", "epochs.csv")
 PICTURES = Output("plot", "plots")  # the folder with the pictures
+
+
+_Command = Annotated[  # DVC takes a list of them, too
+    str, BeforeValidator(lambda cmd: "\n".join(map(str, cmd)) if isinstance(cmd, list) else cmd)
+]
+_Path = Annotated[  # with settings, it is a mapping from the path
+    str, BeforeValidator(lambda path: next(iter(path), None) if isinstance(path, dict) else path)
+]
+
+
+def _by_file(params: object) -> object:
+    """The names of parameters by their file. Those of params.yaml stand alone; no names are all."""
+    if not isinstance(params, list):
+        return params
+    files: dict[object, list[object]] = {}
+    for entry in params:
+        for file, names in (entry if isinstance(entry, dict) else {PARAMS: [entry]}).items():
+            files.setdefault(file, []).extend(names or [])
+    return files
 
 
 class _File(BaseModel):
@@ -47,12 +68,13 @@ class _File(BaseModel):
 
 
 class _Stage(BaseModel):
-    """A stage in dvc.yaml. An output with settings is a mapping from its path."""
+    """A stage in dvc.yaml."""
 
-    cmd: str
-    outs: list[str | dict[str, Any]] = []
-    metrics: list[str | dict[str, Any]] = []
-    plots: list[str | dict[str, Any]] = []
+    cmd: _Command
+    params: Annotated[dict[str, list[str]], BeforeValidator(_by_file)] = {}
+    outs: list[_Path] = []
+    metrics: list[_Path] = []
+    plots: list[_Path] = []
     frozen: bool = False  # DVC never runs it
 
 
@@ -60,6 +82,17 @@ class Pipeline(_File):
     """dvc.yaml."""
 
     stages: dict[str, _Stage]
+    metrics: list[_Path] = []  # beside the stages
+
+    @property
+    def metrics_files(self) -> list[str]:
+        """Where all metrics are."""
+        return [*chain(*(stage.metrics for stage in self.stages.values()), self.metrics)]
+
+    @property
+    def evidence(self) -> list[str]:
+        """Where all metrics and plots are."""
+        return [*self.metrics_files, *chain(*(stage.plots for stage in self.stages.values()))]
 
     def path(self, output: Output) -> str:
         """Where an output is, from the folder of dvc.yaml.
@@ -67,8 +100,7 @@ class Pipeline(_File):
         Raises:
             UserError: dvc.yaml names none or several such outputs.
         """
-        entries = getattr(self.stages.get(output.stage), output.kind, [])
-        paths = [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+        paths: list[str] = getattr(self.stages.get(output.stage), output.kind, [])
         found = [path for path in paths if path.endswith(output.ending)]
         if len(found) != 1:
             raise UserError(
@@ -76,6 +108,14 @@ class Pipeline(_File):
                 f" {output.ending!r} (has {', '.join(paths) or 'none'})"
             )
         return found[0]
+
+    def file_of(self, param: str) -> str:
+        """The file that a stage reads a parameter from, such as `train.lr`, or a group of them."""
+        files = (stage.params.items() for stage in self.stages.values())
+        for file, names in chain(*files):
+            if any(f"{param}.".startswith(f"{name}.") for name in names):
+                return file
+        return PARAMS
 
     def command(self, stage: str) -> list[str]:
         """The arguments of `python` in the command of a stage."""
@@ -108,7 +148,7 @@ class _LockedFile(BaseModel):
 class _LockedStage(BaseModel):
     """A stage in dvc.lock: what its last run used and gave."""
 
-    cmd: str
+    cmd: _Command
     deps: list[_LockedFile] = []
     params: dict[str, dict[str, Any]] = {}  # by the file that holds them
     outs: list[_LockedFile] = []
@@ -131,12 +171,31 @@ class Lock(_File):
         return {path: digest for path, digest in inputs.items() if path not in self.outputs}
 
     @property
-    def params(self) -> dict[str, Any]:
-        """The values of params.yaml that the stages ran with: `train.lr`: 0.001."""
-        params: dict[str, Any] = {}
+    def param_files(self) -> dict[str, dict[str, Any]]:
+        """What the stages ran with, by the file that held it, params.yaml first."""
+        files: dict[str, dict[str, Any]] = {PARAMS: {}}
         for stage in self.stages.values():
-            params |= flatten(stage.params.get(PARAMS, {}))
-        return params
+            for file, params in stage.params.items():
+                files.setdefault(file, {}).update(params)
+        return dict(sorted(files.items(), key=lambda item: (item[0] != PARAMS, item[0])))
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """The values that the stages ran with: `train.lr`: 0.001."""
+        return name_params(self.param_files)
+
+
+def name_params(files: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """The values in several files: `train.lr`: 0.001. So a parameter may move to another file and
+    is still the same one. Where an earlier file has that name, too: `other.yaml:train.lr`, as DVC
+    writes it."""
+    params: dict[str, Any] = {}
+    for file, content in files.items():
+        params |= {
+            f"{file}:{name}" if name in params else name: value
+            for name, value in flatten(content).items()
+        }
+    return params
 
 
 def md5(content: bytes) -> str:

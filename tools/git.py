@@ -20,6 +20,11 @@ from stages.common.errors import UserError
 PIPELINE, PARAMS, REQUIREMENTS = "dvc.yaml", "params.yaml", "requirements.txt"
 HAND_WRITTEN = {PIPELINE, PARAMS, REQUIREMENTS}  # `dvc repro` writes all other files that are read
 
+REPAIR = (
+    "no stage writes this file: repair it, run this in the project's folder, or choose another"
+    " revision"
+)
+
 Parsed = TypeVar("Parsed")
 
 
@@ -183,10 +188,7 @@ def load(revision: Revision, path: str, parser: Callable[[bytes], Parsed]) -> Pa
 
 def _remedy(revision: Revision, paths: Sequence[str]) -> str:
     if HAND_WRITTEN & {*paths}:
-        return (
-            "no stage writes this file: repair it, run this in the project's folder, or choose"
-            " another revision"
-        )
+        return REPAIR
     if revision.commit is None:
         return "make it with `dvc repro`"
     return f"make it: `git checkout {revision.commit[:7]} && dvc repro`, and commit what came out"

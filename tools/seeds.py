@@ -18,7 +18,6 @@ from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
 from filelock import FileLock, Timeout
 from tqdm import tqdm
 
@@ -28,8 +27,8 @@ from tools import scratch
 from tools.compare import recipes, report, runs
 from tools.compare.recipes import SEEDS
 from tools.compare.runs import ACCURACY, SEED, Run
-from tools.dvc_files import METRICS
-from tools.git import PARAMS, Revision, add_revisions, git_text, load, resolve
+from tools.dvc_files import METRICS, read_pipeline
+from tools.git import Revision, add_revisions, git_text, load, resolve
 from tools.processes import run_python
 from tools.yaml_files import set_values
 
@@ -44,6 +43,7 @@ class Side:
     name: str  # BASE or HEAD
     revision: Revision
     copy: Path
+    params: str  # the file with the seed
 
     @property
     def log(self) -> Path:
@@ -103,13 +103,14 @@ def make_copies(base: Revision, head: Revision) -> list[Side]:
     cache = cache_folder()
     sides = []
     for name, revision in (("BASE", base), ("HEAD", head)):
-        if SEED not in load(revision, PARAMS, runs.parse_params):
-            raise UserError(f"{name}, {revision}: {PARAMS} has no {SEED}, which each run sets")
+        params = read_pipeline(revision).file_of(SEED)
+        if SEED not in load(revision, params, runs.parse_params):
+            raise UserError(f"{name}, {revision}: {params} has no {SEED}, which each run sets")
         commit = revision.commit or workspace_commit()
         copy = COPIES / git_text("rev-parse", f"{commit}^{{tree}}")
         if not copy.exists():
             scratch.copy_commit(commit, copy, cache)
-        sides.append(Side(name, revision, copy.resolve()))
+        sides.append(Side(name, revision, copy.resolve(), params))
     if sides[0].copy == sides[1].copy:
         raise UserError(f"{sides[0]} and {sides[1]} hold the same files: nothing to compare")
     return sides
@@ -164,8 +165,10 @@ def run_one(side: Side, seed: int, seconds: float) -> None:
         UserError: the run failed or took too long.
     """
     name = f"{side}, seed {seed}"
-    wait_for_orphans(side.copy, seconds)
-    set_values(side.copy / PARAMS, {SEED: seed})
+    # DVC's list of who reads and writes there: a killed process may stand in it. DVC believes it
+    # for as long as the system has not forgotten that process's number.
+    (side.copy / ".dvc/tmp/rwlock").unlink(missing_ok=True)
+    set_values(side.copy / side.params, {SEED: seed})
     command = ("-m", "dvc", "repro", METRICS.stage)
     variables = scratch.environment(FOLDER)
     try:
@@ -182,27 +185,6 @@ def run_one(side: Side, seed: int, seconds: float) -> None:
         raise UserError(
             "\n".join([f"{name}: failed; all that it printed is in {side.log}:", *printed[-10:]])
         )
-
-
-def wait_for_orphans(copy: Path, seconds: float) -> None:
-    """A start that was killed can leave its run alive. Wait until that ends.
-
-    Raises:
-        UserError: it does not end.
-    """
-    orphans = [
-        process for process in psutil.process_iter(["cwd"]) if process.info["cwd"] == str(copy)
-    ]
-    if orphans:
-        tqdm.write(
-            f"An earlier start was killed, but its run goes on: waiting for {orphans[0].pid}"
-        )
-    _, alive = psutil.wait_procs(orphans, timeout=seconds)
-    if alive:
-        raise UserError(f"{copy}: process {alive[0].pid} is at work here; end it with `kill`")
-    # DVC's list of who reads and writes there: a killed process may stand in it. DVC believes it
-    # for as long as the system has not forgotten that process's number.
-    (copy / ".dvc/tmp/rwlock").unlink(missing_ok=True)
 
 
 def read_run(side: Side, seed: int) -> Run:

@@ -13,7 +13,7 @@ otherwise. On another architecture than x86-64, the digests may be in a file of 
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 
 import torch
@@ -22,7 +22,7 @@ from stages.common import files
 from stages.common.errors import UserError, run
 from stages.model import numerics
 from tools import differences, expected, machine, scratch
-from tools.dvc_files import LOCK, read_pipeline
+from tools.dvc_files import LOCK, Pipeline, read_pipeline
 from tools.git import PARAMS, PIPELINE, Revision, find, git, git_text, resolve
 from tools.markdown import code
 from tools.processes import run_python
@@ -62,7 +62,7 @@ def main() -> None:
                 flush=True,
             )
         set_values(copy / PARAMS, wanted.params)
-        remove_results(copy, wanted.outputs)
+        remove_results(copy, read_pipeline(revision), wanted.outputs)
         repro(copy)
         got = expected.read_digests(copy)
         changes = describe_changes(revision, copy) if file == LOCK else []
@@ -100,10 +100,12 @@ def check_out(commit: str, folder: Path) -> Path:
     return copy
 
 
-def remove_results(copy: Path, outputs: Iterable[str]) -> None:
-    """Remove the lock and the outputs that git holds, so that none is taken for one of this run."""
+def remove_results(copy: Path, pipeline: Pipeline, outputs: Iterable[str]) -> None:
+    """Remove the lock and the outputs that git holds, so that none is taken for one of this run.
+    Of the folders that hold metrics or plots, remove all: what no stage writes is not evidence."""
+    folders = {str(PurePosixPath(path).parent) for path in pipeline.evidence} - {"."}
     git("--literal-pathspecs", "rm", "-r", "--quiet", "--ignore-unmatch", "--", LOCK, *outputs,
-        folder=copy)  # fmt: skip
+        *folders, folder=copy)  # fmt: skip
 
 
 def repro(copy: Path, **variables: str) -> None:
@@ -115,7 +117,8 @@ def repro(copy: Path, **variables: str) -> None:
     """
     folder = copy.parent
     environment = {"TMPDIR": str(folder)} | scratch.environment(folder) | variables
-    if run_python("-m", "dvc", "repro", "--force", folder=copy, variables=environment):
+    command = ("-m", "dvc", "repro", "--force")
+    if run_python(*command, folder=copy, variables=environment, scratch=folder):
         raise UserError("the pipeline failed, as shown above: nothing to compare")
 
 

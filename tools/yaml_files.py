@@ -1,9 +1,10 @@
-"""YAML files: read safely, changed without losing their comments."""
+"""YAML files, and others with such values: read safely, changed without losing their comments."""
 
+import tomllib
 from collections.abc import Mapping
 from functools import reduce
 from operator import getitem
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -19,6 +20,20 @@ def parse_yaml(content: bytes) -> dict[str, Any]:
         YAMLError, ValueError: the content is something else.
     """
     return MAPPING.validate_python(YAML(typ="safe", pure=True).load(content.decode()))
+
+
+def parse_values(path: str, content: bytes) -> dict[str, Any]:
+    """The mapping in a file of parameters or metrics: JSON or TOML by its name, or else YAML.
+
+    Raises:
+        YAMLError, ValueError: the content is something else.
+    """
+    match PurePath(path).suffix:
+        case ".json":
+            return MAPPING.validate_json(content)
+        case ".toml":
+            return tomllib.loads(content.decode())
+    return parse_yaml(content)
 
 
 def flatten(groups: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

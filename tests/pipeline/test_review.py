@@ -100,9 +100,9 @@ def test_each_forged_result_is_named_with_its_numbers_and_so_is_a_changed_judge(
     for line in (
         "metrics/metrics.json: test.accuracy is 0.9999, but metrics/predictions.csv gives 1.0 (200",
         "metrics/metrics.json: test.accuracy: committed 0.9999, computed 1.0",
-        "dvc.lock: train: models/model.safetensors: committed ",
+        "dvc.lock: stages.train.outs.models/model.safetensors.md5: committed ",
         "metrics/plots/mistakes.png: MD5: committed ",
-        "dvc.lock: download: data/MNIST/raw: committed ",
+        "dvc.lock: stages.download.outs.data/MNIST/raw.md5: committed ",
     ):
         assert f"\n- `{line}" in report, report
     assert "judges this change was changed with it:**\n\n```\ntools/verify.py\n```\n" in report

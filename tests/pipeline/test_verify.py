@@ -56,7 +56,7 @@ def test_a_revision_is_verified_with_the_data_and_without_the_code_of_the_worksp
     build = r"^PyTorch 2\.13\.\S+, running AVX2 code; Python 3"
     assert re.search(build, process.stdout, re.MULTILINE)
     assert digests(project.folder) == before
-    assert list(scratch.iterdir()) == []
+    assert [*scratch.rglob("*")] == []
 
 
 @pytest.mark.slow
@@ -68,10 +68,64 @@ def test_code_that_never_ran_shows_though_dvc_and_the_lock_agree(project: Projec
     process = project.run(*VERIFY)
     assert process.returncode == 1
     assert answers(process) == dict.fromkeys(OUTPUTS, "NO") | {"data/MNIST/raw": "yes"}
-    assert "\ndvc.lock: train: models/model.safetensors: committed " in process.stdout
+    assert (
+        "\ndvc.lock: stages.train.outs.models/model.safetensors.md5: committed " in process.stdout
+    )
     assert "\nmetrics/history.csv: line 2: committed 1,10," in process.stdout
     assert "\nmetrics/plots/training_curves.png: MD5: committed " in process.stdout
     assert "8 of 9 artifacts differ" in process.stdout
+
+
+@pytest.mark.slow
+def test_another_hand_may_lay_out_params_and_dvc_yaml(project: Project) -> None:
+    """Quotes, an indentation of four, a group in a file of its own, a list of commands."""
+    path = project.folder / "params.yaml"
+    text = path.read_text(encoding="utf-8").replace("device: cpu", 'device: "cpu"')
+    text = re.sub(r"^ +", lambda spaces: 2 * spaces[0], text, flags=re.MULTILINE)
+    text, _, plot = text.partition("plot:")
+    path.write_text(text, encoding="utf-8")
+    (project.folder / "other.yaml").write_text(f"plot:{plot}", encoding="utf-8")
+    edit(project, "dvc.yaml", "      - plot\n", "      - other.yaml: [plot]\n")
+    edit(project, "dvc.yaml", " metrics/plots\n", " metrics/plots --params other.yaml\n")
+    download = "python -m stages.download data/MNIST/raw\n"
+    edit(project, "dvc.yaml", f" {download}", f"\n      - {download}      - git --version\n")
+    assert project.repro() == ["download", "plot"]
+    project("git", "add", "--all")
+    commit(project)
+    compared = project("python", "-m", "tools.compare", "HEAD~1", "HEAD")
+    assert "### Params that changed\n\nNone.\n" in compared
+    assert "Note: " not in compared
+    verified = project(*VERIFY)
+    assert "All 9 artifacts are the same\n" in verified
+
+
+@pytest.mark.slow
+def test_what_no_output_shows_is_named(project: Project) -> None:
+    """What dvc.lock says beside the digests; a file of a stage that was dropped, or of none."""
+    path = project.folder / "dvc.yaml"
+    pipeline = path.read_text(encoding="utf-8")
+    before, _, rest = pipeline.partition("  plot:\n")
+    path.write_text(f"{before}{rest[rest.index(chr(10) + '# A file has') :]}", encoding="utf-8")
+    path = project.folder / "dvc.lock"
+    lock = path.read_text(encoding="utf-8").partition("  plot:\n")[0]
+    head, _, model = lock.rpartition("models/model.safetensors\n      hash: md5\n")
+    model = model.replace("size: ", "size: 1", 1)
+    path.write_text(f"{head}models/model.safetensors\n      hash: md5-dos2unix\n{model}")
+    (project.folder / "metrics/best.json").write_text("{}")
+    project("git", "add", "--all")
+    commit(project)
+    process = project.run(*VERIFY)
+    assert process.returncode == 1
+    assert answers(process) == dict.fromkeys(OUTPUTS[:-1], "yes")
+    for line in (
+        "metrics/best.json: committed, but no stage writes it",
+        "metrics/plots/mistakes.png: committed, but no stage writes it",
+        "All 8 artifacts are the same, but the commit says something else of the run",
+    ):
+        assert f"\n{line}\n" in process.stdout
+    model = re.escape("\ndvc.lock: stages.evaluate.deps.models/model.safetensors.")
+    assert re.search(rf"{model}hash: committed md5-dos2unix, computed md5\n", process.stdout)
+    assert re.search(rf"{model}size: committed 1(\d+), computed \1\n", process.stdout)
 
 
 @pytest.mark.slow
@@ -149,7 +203,13 @@ def test_what_cannot_be_verified_is_refused_before_anything_runs(project: Projec
     assert process.stdout.endswith("has no dvc.lock, so there is nothing to verify\n")
 
 
-def test_ctrl_c_leaves_no_process_and_no_file(project: Project, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "status"),
+    [("SIGINT", 130), pytest.param("SIGKILL", -9, marks=pytest.mark.slow)],
+)
+def test_a_tool_that_is_ended_leaves_no_process_and_no_file(
+    project: Project, tmp_path: Path, name: str, status: int
+) -> None:
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     edit(
@@ -170,9 +230,9 @@ def test_ctrl_c_leaves_no_process_and_no_file(project: Project, tmp_path: Path) 
     ) as process:
         assert process.stdout is not None
         wait_for(process, "asleep\n")
-        process.send_signal(signal.SIGINT)
+        process.send_signal(getattr(signal, name))
         rest = process.stdout.read()  # ends with the last process that could write to it
-        assert process.wait() == 130, rest
+        assert process.wait() == status, rest
     assert "awake" not in rest
     assert "Traceback" not in rest
-    assert list(scratch.iterdir()) == []
+    assert [*scratch.rglob("*")] == []

@@ -1,6 +1,7 @@
 """What the command tools.compare reads from revisions, and how it ends."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from tests.support import runner
 from tests.support.run_files import RIGHT, commit, git, write_run
 from tools.compare.__main__ import load, main
 from tools.compare.recipes import SEEDS, RecipeRuns, SeedRun, Seeds, encode
+from tools.dvc_files import md5
+from tools.yaml_files import parse_yaml
 
 in_repository = pytest.mark.usefixtures("repository")
 Captured = pytest.CaptureFixture[bytes]
@@ -73,9 +76,42 @@ def test_what_was_changed_after_the_run_is_stale(capfdbinary: Captured) -> None:
         "\nNote: in `head` these differ from `dvc.lock`: `stages/train.py`, `train.lr`. The report"
     ) in printed(capfdbinary, "main")
     Path("stages/train.py").unlink()
-    metrics = Path("metrics/metrics.json")
-    metrics.write_text(metrics.read_text().replace("0.9", "0.95"))
-    assert load("workspace").stale == ["stages/train.py", "metrics/metrics.json", "train.lr"]
+    Path("params.yaml").unlink()
+    assert load("workspace").stale[::2] == ["stages/train.py", "train.lr", "train.epochs"]
+
+
+@in_repository
+def test_params_and_metrics_are_read_from_all_files_that_the_pipeline_names(
+    capfdbinary: Captured,
+) -> None:
+    """The seed, in a file of its own, is the same seed; another of that name has its file's."""
+    for name in ("params.yaml", "dvc.lock"):
+        text = Path(name).read_text()
+        Path(name).write_text(re.sub(r"\n +seed: 0", "", text))
+    Path("other.toml").write_text("train = {seed = 0, lr = 7}\n")
+    calibration = b'{"test": {"loss": 1, "ece": 0.25}}'
+    Path("calibration.json").write_bytes(calibration)
+    lock = parse_yaml(Path("dvc.lock").read_bytes())
+    train = lock["stages"]["train"]
+    train["params"]["other.toml"] = {"train.seed": 0, "train.lr": 7}
+    train["cmd"] = ["python -m stages.train", "echo"]
+    train["outs"] += [{"path": "calibration.json", "md5": md5(calibration)}]
+    Path("dvc.lock").write_text(json.dumps(lock))
+    pipeline = parse_yaml(Path("dvc.yaml").read_bytes())
+    metrics = [{"calibration.json": {"cache": False}}]
+    pipeline["stages"]["calibrate"] = {"cmd": ["a", "b"], "metrics": metrics}
+    Path("dvc.yaml").write_text(json.dumps(pipeline))
+    found = as_json(capfdbinary, "main")
+    assert found["params"] == {"other.toml:train.lr": {"base": None, "head": 7}}
+    assert found["metrics"]["calibration.json: test.ece"] == {"base": None, "head": 0.25}
+    assert found["metrics"]["test.loss"] == {"base": 5, "head": 5}
+    assert found["stale"]["head"] == []
+    assert found["recipes"]["same"] is False
+    Path("other.toml").write_text("train = {seed = 1, lr = 7}\n")
+    assert load("workspace").stale == ["train.seed"]
+    Path("calibration.json").unlink()
+    with pytest.raises(UserError, match=r"^workspace lacks calibration\.json; make it"):
+        compare("main")
 
 
 @in_repository
@@ -118,9 +154,10 @@ def test_files_that_contradict_each_other_fail_the_command(capfdbinary: Captured
     found = json.loads(capfdbinary.readouterr().out)["contradictions"]
     committed, workspace = found.values()
     assert committed == []
-    first, second = workspace  # of the predictions, and of the last epoch
+    recorded, first, second = workspace  # in dvc.lock, of the predictions, and of the last epoch
+    assert recorded == "metrics/metrics.json: not the file that dvc.lock records as the result"
     assert output.startswith("**Do not believe what follows: the files of `workspace` contradict")
-    assert f"\n\n- `{first}`\n- `{second}`\n\n**Same" in output
+    assert f"\n\n- `{recorded}`\n- `{first}`\n- `{second}`\n\n**Same" in output
 
 
 @in_repository

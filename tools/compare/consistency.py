@@ -1,7 +1,8 @@
 """Do the files of a run agree with each other? Found out from these files alone.
 
-The metrics must follow from the predictions. The last epoch must have the metrics of the final
-network. The labels must be those whose SHA-256 params.yaml pins.
+They must be those that dvc.lock records. The metrics must follow from the predictions. The last
+epoch must have the metrics of the final network. The labels must be those whose SHA-256
+params.yaml pins.
 """
 
 import math
@@ -12,7 +13,7 @@ import numpy as np
 from stages.common import mnist
 from stages.common.files import sha256
 from tools.compare.runs import ACCURACY, LOSS, PER_DIGIT, Run, digit_metrics
-from tools.dvc_files import EPOCHS, METRICS, PREDICTIONS
+from tools.dvc_files import EPOCHS, LOCK, METRICS, PREDICTIONS
 
 ROUNDING = 0.5e-6  # half of the last of the six decimals that the files have
 LABELS = mnist.FILES["test"][1]
@@ -26,7 +27,13 @@ LAST_EPOCH = {  # the metrics that are in epochs.csv, too, and their columns
 
 def contradictions(run: Run) -> list[str]:
     """A line for each place where the files say two things; none if all agree."""
-    return [*_accuracies(run), *_loss(run), *_epochs(run), *_labels(run)]
+    return [*_files(run), *_accuracies(run), *_loss(run), *_epochs(run), *_labels(run)]
+
+
+def _files(run: Run) -> Iterator[str]:
+    """The files of metrics and plots against their digests."""
+    for path in run.unrecorded:
+        yield f"{path}: not the file that {LOCK} records as the result"
 
 
 def _accuracies(run: Run) -> Iterator[str]:

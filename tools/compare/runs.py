@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from pydantic import FiniteFloat, TypeAdapter
 from stages.common import tables
 from stages.common.errors import UserError
 from stages.common.tables import EpochScores, Prediction
+from tools import git
 from tools.dvc_files import (
     EPOCHS,
     LOCK,
@@ -22,10 +23,11 @@ from tools.dvc_files import (
     Output,
     Pipeline,
     md5,
+    name_params,
     read_pipeline,
 )
-from tools.git import PARAMS, REQUIREMENTS, Revision, find, parse, read
-from tools.yaml_files import MAPPING, flatten, parse_yaml
+from tools.git import REPAIR, REQUIREMENTS, Revision, find, parse, read
+from tools.yaml_files import flatten, parse_values, parse_yaml
 
 ACCURACY, LOSS, PER_DIGIT = "test.accuracy", "test.loss", "per_digit."  # in metrics.json
 SEED = "train.seed"  # in params.yaml
@@ -59,6 +61,7 @@ class Run:
     recipe: Recipe
     requirements: dict[str, str]  # package: versions
     stale: list[str]  # files and params that are not those that dvc.lock was made from
+    unrecorded: list[str] = field(default_factory=list)  # results that are not those of dvc.lock
 
     def path(self, output: Output) -> str:
         """Where an output is."""
@@ -83,19 +86,30 @@ def load(revision: Revision) -> Run:
     Raises:
         UserError: a file is missing or is not what it should be.
     """
-    pipeline = read_pipeline(revision)
+    pipeline, lock = read_pipeline(revision), git.load(revision, LOCK, Lock.parse)
     results = metrics, predictions, epochs = [*map(pipeline.path, (METRICS, PREDICTIONS, EPOCHS))]
-    files = read(revision, [LOCK, PARAMS, REQUIREMENTS, *results])
-    lock = parse(revision, files, LOCK, Lock.parse)
+    others = [path for path in pipeline.metrics_files if path != metrics]
+    files = read(revision, [REQUIREMENTS, *results, *others])
     commands = {f"command of the stage {name}": stage.cmd for name, stage in lock.stages.items()}
-    recorded = lock.code | {path: lock.outputs.get(path) for path in results}
-    present = find(revision, list(recorded))
-    pins = [content for path, content in present.items() if path.endswith(".txt")]
+    outputs = {path: lock.outputs.get(path, "") for path in pipeline.evidence}
+    evidence = [path for path, digest in outputs.items() if not digest.endswith(".dir")]
+    present = find(revision, [*lock.code, *lock.param_files, *evidence])
+    pins = [present[path] for path in lock.code if path.endswith(".txt") and path in present]
+    digests = {path: md5(content) for path, content in present.items()}
+    params = {
+        file: pick(parse(revision, present, file, partial(parse_values, file), REPAIR), recorded)
+        for file, recorded in lock.param_files.items()
+        if file in present
+    }
+    scores = parse(revision, files, metrics, parse_metrics)
+    for path in others:
+        numbers = parse(revision, files, path, partial(parse_numbers, path))
+        scores |= {f"{path}: {name}": number for name, number in numbers.items()}
     return Run(
         revision=revision,
         pipeline=pipeline,
         params=lock.params,
-        metrics=parse(revision, files, metrics, parse_metrics),
+        metrics=scores,
         predictions=parse(revision, files, predictions, partial(tables.decode, Prediction)),
         epochs=parse(revision, files, epochs, partial(tables.decode, EpochScores)),
         digests=lock.outputs,
@@ -103,8 +117,11 @@ def load(revision: Revision) -> Run:
         recipe=recipe_of(lock),
         requirements=parse_requirements([files[REQUIREMENTS], *pins]),
         stale=[
-            *differing(recorded, {path: md5(content) for path, content in present.items()}),
-            *differing(parse(revision, files, PARAMS, parse_params), lock.params),
+            *(path for path, digest in lock.code.items() if digests.get(path) != digest),
+            *differing(name_params(params), lock.params),
+        ],
+        unrecorded=[
+            path for path in evidence if path in present and digests[path] != outputs[path]
         ],
     )
 
@@ -160,6 +177,17 @@ def check_labels(runs: Sequence[Run]) -> None:
             )
 
 
+def pick(params: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Those that dvc.lock names: `train`, a group, or `train.lr`."""
+    picked = {}
+    for name in names:
+        value: Any = params
+        for part in name.split("."):
+            value = value.get(part) if isinstance(value, dict) else None
+        picked[name] = value
+    return picked
+
+
 def parse_params(content: bytes) -> dict[str, Any]:
     """`train.lr`: 0.001."""
     return flatten(parse_yaml(content))
@@ -167,10 +195,15 @@ def parse_params(content: bytes) -> dict[str, Any]:
 
 def parse_metrics(content: bytes) -> dict[str, float]:
     """`test.loss`: 0.06."""
-    metrics = _NUMBERS.validate_python(flatten(MAPPING.validate_json(content)))
+    metrics = parse_numbers(".json", content)
     if ACCURACY not in metrics:
         raise ValueError(f"it has no {ACCURACY}")
     return metrics
+
+
+def parse_numbers(path: str, content: bytes) -> dict[str, float]:
+    """The same of any file of metrics."""
+    return _NUMBERS.validate_python(flatten(parse_values(path, content)))
 
 
 def parse_requirements(contents: Iterable[bytes]) -> dict[str, str]:
