@@ -52,7 +52,7 @@ def test_the_workspace_and_the_commit_hold_the_same() -> None:
 @pytest.mark.parametrize(
     ("path", "content", "remedy"),
     [
-        ("dvc.lock", b"<<<<<<< HEAD\n", "make it with `dvc repro`"),
+        ("dvc.lock", b"stages: [\n", "make it with `dvc repro`"),
         ("dvc.yaml", b"stages: {train: {outs: [x]}}\n", "no stage writes this file"),
         ("metrics/metrics.json", b'{"test": {"accuracy": NaN}}', "make it with `dvc repro`"),
         (SEEDS, b'{"n": 10}', "make it again with `make seeds`, or remove it"),
@@ -113,6 +113,22 @@ def test_params_and_metrics_are_read_from_all_files_that_the_pipeline_names(
     Path("calibration.json").unlink()
     with pytest.raises(UserError, match=r"^workspace lacks calibration\.json; make it"):
         compare("main")
+
+
+@in_repository
+def test_a_merge_commit_names_what_it_merges(capfdbinary: Captured) -> None:
+    git("switch", "--quiet", "--create", "other")
+    Path("note").write_text("1")
+    other = commit()
+    git("switch", "--quiet", "main")
+    Path("second").write_text("2")
+    main = commit()
+    git("merge", "--quiet", "--no-edit", "other")
+    merges = f"\n- Head merges `{main[:7]}` and `{other[:7]}`. Base is "
+    assert f"{merges}parent 1, so this is what the rest" in printed(capfdbinary, main, "main")
+    assert f"{merges}parent 2, so this is what the rest" in printed(capfdbinary, "other", "main")
+    assert f"{merges}none of them." in printed(capfdbinary, "main~2", "main")
+    assert "Head merges" not in printed(capfdbinary, "main", "other")
 
 
 @in_repository

@@ -64,6 +64,7 @@ class Run:
     stale: list[str]  # files and params that are not those that dvc.lock was made from
     unrecorded: list[str] = field(default_factory=list)  # results that are not those of dvc.lock
     cost: str = ""  # of the training
+    parents: list[str] = field(default_factory=list)  # commits: two or more if it is a merge
 
     def path(self, output: Output) -> str:
         """Where an output is."""
@@ -96,7 +97,7 @@ def load(revision: Revision) -> Run:
     outputs = {path: lock.outputs.get(path, "") for path in pipeline.evidence}
     evidence = [path for path, digest in outputs.items() if not digest.endswith(".dir")]
     present = find(revision, [*lock.code, *lock.param_files, *evidence])
-    pins = [content for path, content in present.items() if path.endswith(".txt")]
+    pins = [present[path] for path in lock.code if path.endswith(".txt") and path in present]
     digests = {path: md5(content) for path, content in present.items()}
     params = {
         file: pick(parse(revision, present, file, partial(parse_values, file), REPAIR), recorded)
@@ -125,6 +126,7 @@ def load(revision: Revision) -> Run:
         unrecorded=[
             path for path in evidence if path in present and digests[path] != outputs[path]
         ],
+        parents=git.parents(revision),
         cost=describe_cost(revision, pipeline, lock),
     )
 
