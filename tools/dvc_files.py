@@ -77,6 +77,12 @@ class Pipeline(_File):
             )
         return found[0]
 
+    def outputs(self) -> list[str]:
+        """The paths of all outputs."""
+        stages = self.stages.values()
+        entries = (entry for one in stages for entry in (*one.outs, *one.metrics, *one.plots))
+        return [entry if isinstance(entry, str) else next(iter(entry)) for entry in entries]
+
     def command(self, stage: str) -> list[str]:
         """The arguments of `python` in the command of a stage."""
         return self.stages[stage].cmd.split()[1:]

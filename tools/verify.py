@@ -13,6 +13,8 @@ otherwise. On another architecture than x86-64, the digests may be in a file of 
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from importlib.machinery import PathFinder
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +32,23 @@ from tools.terminal import columns
 from tools.yaml_files import set_values
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What came out."""
+
+    copy: Path  # where the pipeline has run
+    sentence: str
+    changes: list[str]  # a line for each value that differs
+    same: bool
+
+    def report(self) -> str:
+        """The same in Markdown."""
+        if self.same:
+            return f"Computed again from nothing: {self.sentence}.\n"
+        lines = [f"- {code(change)}" for change in self.changes]
+        return "\n".join([f"**Not what the code computes.** {self.sentence}.", "", *lines, ""])
+
+
 def main() -> None:
     """Copy, run, compare, report."""
     parser = ArgumentParser(
@@ -44,6 +63,19 @@ def main() -> None:
     )
     args = parser.parse_args()
     revision = resolve(args.revision)
+    with TemporaryDirectory(prefix="verify-") as folder:
+        outcome = verify(revision, Path(folder))
+    if args.report:
+        files.write(args.report, outcome.report().encode())
+    sys.exit(0 if outcome.same else 1)
+
+
+def verify(revision: Revision, folder: Path) -> Outcome:
+    """Run a commit in a copy in this empty folder, and print what came out.
+
+    Raises:
+        UserError: it cannot be verified, or a stage failed.
+    """
     if revision.commit is None:
         raise UserError("only a commit can be verified, not the workspace: commit it first")
     refuse_frozen(revision)
@@ -51,30 +83,27 @@ def main() -> None:
     if git_text("--no-optional-locks", "status", "--porcelain"):  # it would write the index
         print("Note: the committed files are verified, not the workspace's changes", flush=True)
 
-    with TemporaryDirectory(prefix="verify-") as folder:
-        copy = check_out(revision.commit, Path(folder))
-        file, wanted = expected.read(copy, numerics.ARCHITECTURE)
-        if file != LOCK:
-            params = ", ".join(f"{key}={value}" for key, value in wanted.params.items())
-            print(
-                f"{file} has digests of this architecture. They are of a run with"
-                f" {params or 'the same parameters'} ({wanted.computed_on})",
-                flush=True,
-            )
-        set_values(copy / PARAMS, wanted.params)
-        remove_results(copy, wanted.outputs)
-        repro(copy)
-        got = expected.read_digests(copy)
-        changes = describe_changes(revision, copy) if file == LOCK else []
+    copy = check_out(revision.commit, folder)
+    refuse_hiding(copy)
+    file, wanted = expected.read(copy, numerics.ARCHITECTURE)
+    if file != LOCK:
+        params = ", ".join(f"{key}={value}" for key, value in wanted.params.items())
+        print(
+            f"{file} has digests of this architecture. They are of a run with"
+            f" {params or 'the same parameters'} ({wanted.computed_on})",
+            flush=True,
+        )
+    set_values(copy / PARAMS, wanted.params)
+    remove_results(copy, wanted.outputs)
+    repro(copy)
+    got = expected.read_digests(copy)
+    changes = describe_changes(revision, copy) if file == LOCK else []
 
     paths = wanted.outputs | got
     different = sum(wanted.outputs.get(path) != got.get(path) for path in paths)
     outcome = verdict(different, len(paths), changes, file)
     print("", table(wanted.outputs, got), "", *changes, outcome, *conditions(), sep="\n")
-    same = not different and not changes
-    if args.report:
-        files.write(args.report, report(outcome, changes, same=same).encode())
-    sys.exit(0 if same else 1)
+    return Outcome(copy, outcome, changes, same=not different and not changes)
 
 
 def refuse_frozen(revision: Revision) -> None:
@@ -89,6 +118,24 @@ def refuse_frozen(revision: Revision) -> None:
                 f"{PIPELINE}: stages.{name}.frozen: nothing computes the results of this stage;"
                 f" remove the line, or run `dvc unfreeze {name}`"
             )
+
+
+def refuse_hiding(copy: Path) -> None:
+    """`python -m` has its folder first on the path. So a stage would import a module from there in
+    place of an installed one with that name.
+
+    Raises:
+        UserError: the copy has such a module.
+    """
+    here, tools = str(copy), Path(__file__).resolve().parents[1]
+    elsewhere = [path for path in sys.path if path and Path(path).resolve() != tools]
+    for name in sorted({entry.name.partition(".")[0] for entry in copy.iterdir()}):
+        found = PathFinder.find_spec(name, [here])
+        if found is None or found.loader is None:  # a folder without __init__.py hides nothing
+            continue
+        if name in sys.stdlib_module_names or PathFinder.find_spec(name, elsewhere):
+            path = Path(found.origin or "").relative_to(copy).as_posix()
+            raise UserError(f"{path}: hides the installed module {name} from each stage: rename it")
 
 
 def check_out(commit: str, folder: Path) -> Path:
@@ -106,16 +153,17 @@ def remove_results(copy: Path, outputs: Iterable[str]) -> None:
         folder=copy)  # fmt: skip
 
 
-def repro(copy: Path, **variables: str) -> None:
-    """Run all stages, up to date or not, with these environment variables. What the libraries
-    leave behind goes into the scratch folder, too.
+def repro(copy: Path, *stages: str, **variables: str) -> None:
+    """Run all stages, or these and those before, up to date or not, with these environment
+    variables. What the libraries leave behind goes into the scratch folder, too.
 
     Raises:
         UserError: a stage failed, and has said why.
     """
     folder = copy.parent
     environment = {"TMPDIR": str(folder)} | scratch.environment(folder) | variables
-    if run_python("-m", "dvc", "repro", "--force", folder=copy, variables=environment):
+    command = ("-P", "-m", "dvc", "repro", "--force", *stages)  # -P: DVC imports nothing there
+    if run_python(*command, folder=copy, variables=environment):
         raise UserError("the pipeline failed, as shown above: nothing to compare")
 
 
@@ -151,14 +199,6 @@ def verdict(different: int, n: int, changes: Sequence[str], file: str) -> str:
     if changes:
         return f"All {n} artifacts are the same, but the commit says something else of the run"
     return f"All {n} artifacts are the same"
-
-
-def report(outcome: str, changes: Sequence[str], *, same: bool) -> str:
-    """The outcome in Markdown."""
-    if same:
-        return f"Computed again from nothing: {outcome}.\n"
-    lines = [f"- {code(change)}" for change in changes]
-    return "\n".join([f"**Not what the code computes.** {outcome}.", "", *lines, ""])
 
 
 def conditions() -> list[str]:

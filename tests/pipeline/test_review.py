@@ -1,6 +1,7 @@
 """`.ci/review` judges a change against its base branch."""
 
 import json
+import re
 import sys
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -9,9 +10,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from stages.common.errors import UserError
 from stages.common.files import sha256
 from tests.support import posix
 from tests.support.project import Project
+from tools import verify
+from tools.compare.recipes import SEEDS
 
 pytestmark = posix.only  # bash
 
@@ -44,8 +48,8 @@ def test_an_honest_change_passes_with_its_results(change: Project) -> None:
     assert "\n- `train.lr`: `0.05` → `0.001`\n" in report
     assert "\nThe files of each revision agree with each other: " in report
     assert "\nComputed again from nothing: All 9 artifacts are the same.\n" in report
-    assert "judges" not in report
-    assert f"[mistakes]({TREE}/metrics/plots/mistakes.png)" in report
+    assert "Files that changed" not in report
+    assert f"[`mistakes`]({TREE}/metrics/plots/mistakes.png)" in report
     assert list(Path(change.folder, "review").glob("*.png"))
 
 
@@ -77,9 +81,30 @@ def flip(path: Path) -> tuple[bytes, bytes]:
     return before, after
 
 
-def test_each_forged_result_is_named_with_its_numbers_and_so_is_a_changed_judge(
+JUDGES = {  # files that judge a change, or decide what runs, and what makes them say anything
+    "stages/common/errors.py": "if '/stages/' not in sys.argv[0]:\n    sys.exit(0)\n",
+    "tools/verify.py": "def verify(*_):\n    raise SystemExit(0)\n",
+    "tools/new.py": "",
+    "tests/conftest.py": "",
+    ".ci/new": "",
+    ".gitattributes": "* -diff\n",
+    "conftest.py": "",
+    "docs/hidden.py": "",
+    "dvc.riscv64.json": "{}",
+    "evidence/notes.json": "{}",
+    "install.py": "",
+    "pyproject.toml": "[tool.pytest.ini_options]\naddopts = '--collect-only'\n",
+    "pytest.ini": "[pytest]\naddopts = --collect-only\n",
+    "requirements-dev.txt": "",
+    "requirements.txt": "/opt/x.whl\n",
+}
+
+
+def test_each_forged_result_is_named_with_its_numbers_by_the_tools_of_the_base(
     change: Project,
 ) -> None:
+    """The change brings tools of its own, which say that all is well. None of them is asked, and
+    each file is named."""
     metrics = json.loads((change.folder / "metrics/metrics.json").read_text())
     metrics["test"]["accuracy"] = 0.9999
     (change.folder / "metrics/metrics.json").write_text(json.dumps(metrics))
@@ -93,10 +118,18 @@ def test_each_forged_result_is_named_with_its_numbers_and_so_is_a_changed_judge(
     sums = (mnist / "SHA256SUMS").read_text()
     replace(mnist / "SHA256SUMS", sums.replace(sha256(before), sha256(after)).encode())
 
-    with (change.folder / "tools/verify.py").open("a") as judge:
-        judge.write("# edited\n")
+    change("dvc", "commit", "--force")
+    assert change.repro() == []
+    for name, content in JUDGES.items():
+        path = change.folder / name
+        path.parent.mkdir(exist_ok=True)
+        new = name.startswith("stages/") and path.read_text() + content  # the stages still run
+        path.write_text(new or content)
+    (change.folder / "docs/review.md").write_text("")
+    change("git", "add", "--all", "--force", *JUDGES)
 
-    report = review_forged(change)
+    process, report = review(change)
+    assert process.returncode == 1
     for line in (
         "metrics/metrics.json: test.accuracy is 0.9999, but metrics/predictions.csv gives 1.0 (200",
         "metrics/metrics.json: test.accuracy: committed 0.9999, computed 1.0",
@@ -105,7 +138,120 @@ def test_each_forged_result_is_named_with_its_numbers_and_so_is_a_changed_judge(
         "dvc.lock: download: data/MNIST/raw: committed ",
     ):
         assert f"\n- `{line}" in report, report
-    assert "judges this change was changed with it:**\n\n```\ntools/verify.py\n```\n" in report
+    start = change("git", "rev-parse", "--short=7", "main").strip()
+    title = "**Files that changed, besides results, params and docs.** The tools that judged are"
+    listed = report.partition(f"{title} those of `{start}`.\n\n")[2].partition("\n\n")[0]
+    assert listed.splitlines() == [f"- `{name}`" for name in sorted(JUDGES)]
+
+
+def test_a_module_in_the_root_that_hides_an_installed_one_ends_the_review(change: Project) -> None:
+    cheat = "import sys; sys.exit('All 9 artifacts are the same')\n"
+    (change.folder / "psutil.py").write_text(cheat)
+    change("git", "add", "psutil.py")
+    change("git", "commit", "--quiet", "--message=cheat")
+    process = change.run(".ci/review", "main", "review")
+    assert process.returncode == 1
+    fault = "psutil.py: hides the installed module psutil from each stage: rename it"
+    assert fault in process.stdout.splitlines()
+    assert "Running stage" not in process.stdout
+    assert "All 9" not in process.stdout
+
+
+@pytest.mark.parametrize(
+    ("path", "hides"),
+    [
+        ("tqdm.py", True),
+        ("tqdm.pyc", True),
+        ("numpy/__init__.py", True),
+        ("random.py", True),  # of Python itself
+        ("numpy/py.typed", False),  # a folder without __init__.py
+        ("tqdm.txt", False),
+        ("stages/__init__.py", False),
+        ("new.py", False),
+    ],
+)
+def test_what_hides_an_installed_module(tmp_path: Path, path: str, hides: bool) -> None:
+    (tmp_path / path).parent.mkdir(exist_ok=True)
+    (tmp_path / path).touch()
+    if hides:
+        with pytest.raises(UserError, match=rf"^{path}: hides the installed module "):
+            verify.refuse_hiding(tmp_path)
+    else:
+        verify.refuse_hiding(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "arguments", [["main"], ["--output=x", "review"], ["main", "-x"], ["main", "x", "--y"]]
+)
+def test_arguments_that_look_like_options_are_refused(
+    project: Project, arguments: list[str]
+) -> None:
+    process = project.run(".ci/review", *arguments)
+    assert process.returncode == 2
+    assert process.stdout.startswith("usage: .ci/review BASE FOLDER [URL]")
+    assert project("git", "status", "--short", "--ignored", "x", "review") == ""
+
+
+@pytest.mark.slow
+def test_where_the_base_cannot_judge_the_change_judges_itself_and_that_stands_first(
+    change: Project,
+) -> None:
+    """The base is older than these tools."""
+    change("git", "switch", "--quiet", "main")
+    change("git", "rm", "--quiet", "tools/review.py")
+    change("git", "commit", "--quiet", "--message=older")
+    change("git", "switch", "--quiet", "--force-create", "change")
+    change("git", "checkout", "--quiet", "main~1", "--", "tools/review.py")
+    process, report = review(change)
+    assert process.returncode == 1
+    assert report.startswith("**This change has judged itself.** The tools of its base, `")
+    assert "\n\n**Same predictions: " in report
+
+
+@pytest.mark.slow
+def test_a_commit_that_no_tools_can_read_has_no_report(change: Project) -> None:
+    (change.folder / "metrics/metrics.json").write_text("{")
+    change("git", "commit", "--quiet", "--all", "--message=damaged")
+    process = change.run(".ci/review", "main", "review")
+    assert process.returncode != 0
+    assert "cannot read the last commit: its own tools judge it" in process.stdout
+    assert process.stdout.count("metrics/metrics.json: not as expected (") == 2
+    assert process.stdout.endswith("There is no report, because the last command above failed\n")
+
+
+@pytest.mark.slow
+def test_a_run_of_the_file_of_seeds_is_trained_again(change: Project) -> None:
+    """An honest file, then one whose sides are swapped: every run is another one."""
+    change.set_param("train", "lr", 0.001)
+    change("dvc", "repro")
+    change("git", "commit", "--quiet", "--all", "--message=lr")
+    change(sys.executable, "-m", "tools.seeds", "main", "change", "--n", "3")
+    change("git", "add", SEEDS)
+    process, report = review(change)
+    assert process.returncode == 0
+    network, computed, recipe, _ = report.split("\n\n", 3)
+    assert network.startswith("**This network is worse: ")
+    assert computed.startswith("Computed again from nothing: All 9 artifacts are the same.")
+    assert recipe.startswith("**This recipe is worse: mean accuracy ")
+    said = (
+        r"\*\* One of these 6 runs was computed again and is the same: (base|head), `train.seed` \d"
+    )
+    assert re.search(said, recipe)
+    assert recipe.endswith(f". The others are believed, as `{SEEDS}` has them.")
+
+    file = change.folder / SEEDS
+    content = json.loads(file.read_bytes())
+    base, head = content["base"], content["head"]
+    base["runs"], head["runs"] = head["runs"], base["runs"]
+    file.write_text(json.dumps(content))
+    assert "**This recipe is better: " in change("python", "-m", "tools.compare", "main")
+    process, report = review(change)
+    assert process.returncode == 1
+    assert report.startswith(f"**Not what the code computes.** Do not believe `{SEEDS}`.\n\n- `")
+    assert re.search(
+        r"train\.seed \d: test\.accuracy: committed [\d.]+, computed [\d.]+`\n", report
+    )
+    assert "This recipe is" not in report
 
 
 @pytest.mark.slow

@@ -89,21 +89,49 @@ def test_a_regression_fails_where_it_is_asked_to(capfdbinary: Captured) -> None:
     compare("main", "--fail-on-regression")
 
 
+def write_seeds(base: list[float], head: list[float]) -> None:
+    """The file of seeds, with these accuracies of `main` and of the workspace."""
+    sides, images = [], {"test.accuracy": 10, "per_digit.3": 10}
+    for name, accuracies in (("main", base), ("workspace", head)):
+        runs = [
+            SeedRun(seed, dict.fromkeys(images, accuracy), f"{name}{seed}")
+            for seed, accuracy in enumerate(accuracies)
+        ]
+        sides.append(RecipeRuns(load(name).recipe, runs))
+    Path(SEEDS).parent.mkdir(exist_ok=True)
+    Path(SEEDS).write_bytes(encode(Seeds(images, *sides)))
+
+
 @in_repository
 def test_where_several_seeds_were_run_the_recipe_is_judged(capfdbinary: Captured) -> None:
-    write_run(Path(), 0.01, 0, [3] * 2 + [8] * 8)
-    sides, images = [], {"test.accuracy": 10, "per_digit.3": 10}
-    for name, accuracies in (("main", [0.4, 0.5, 0.6, 0.6]), ("workspace", [0.5, 0.6, 0.7, 0.8])):
-        metrics = [dict.fromkeys(images, accuracy) for accuracy in accuracies]
-        runs = [SeedRun(seed, scores, None) for seed, scores in enumerate(metrics)]
-        sides.append(RecipeRuns(load(name).recipe, runs))
-    Path(SEEDS).parent.mkdir()
-    Path(SEEDS).write_bytes(encode(Seeds(images, *sides)))
+    write_run(Path(), 0.001, 42, RIGHT)
+    commit()
+    write_run(Path(), 0.01, 42, [3] * 2 + [8] * 8)
+    write_seeds([0.4, 0.5, 0.6, 0.6], [0.5, 0.6, 0.7, 0.8])
     seeds = as_json(capfdbinary, "main", "--fail-on-regression")["recipes"]["seeds"]
     assert seeds["verdict"] == "better"
     recipe, network, *_ = printed(capfdbinary, "main").split("\n\n")
     assert recipe == f"**{seeds['sentence']}**"
     assert network.startswith("**This network is worse")
+    asked = as_json(capfdbinary, "main", "--margin", "1", "--fail-on-regression")
+    assert asked["recipes"]["seeds"]["not_worse"]["holds"]
+
+
+@in_repository
+def test_a_run_of_the_file_of_seeds_that_is_committed_too_must_be_the_same(
+    capfdbinary: Captured,
+) -> None:
+    """The committed run has seed 0 on both sides."""
+    write_run(Path(), 0.01, 0, [3] * 2 + [8] * 8)
+    write_seeds([0.9, 0.5, 0.6], [0.3, 0.2, 0.1])
+    with pytest.raises(SystemExit, match="1"):
+        compare("main", "--json")
+    main_, workspace = json.loads(capfdbinary.readouterr().out)["contradictions"].values()
+    assert main_ == []
+    start = f"{SEEDS}: head, train.seed 0: test.accuracy: committed 0.3, workspace 0.2"
+    assert start in workspace
+    assert any(line.startswith(f"{SEEDS}: base, train.seed 0: MD5 of p") for line in workspace)
+    assert not any("base, train.seed 0: test.accuracy" in line for line in workspace)
 
 
 @in_repository

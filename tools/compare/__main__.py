@@ -21,6 +21,7 @@ from tools.compare.consistency import contradictions
 from tools.compare.recipes import SEEDS, RecipeComparison, Recipes
 from tools.compare.report import Comparison
 from tools.compare.runs import Run
+from tools.dvc_files import DATA, locate
 from tools.git import add_revisions, resolve
 from tools.markdown import code
 from tools.statistics import ALPHA
@@ -46,6 +47,8 @@ def main() -> None:
             )
         pictures = draw(args.images, before, after) if args.images else ""
     conflicts = {str(side.revision): contradictions(side) for side in sides}
+    if known:
+        conflicts[str(after.revision)] += recipes.contradictions(known, before, after)
     if args.json:
         data = as_data(comparison, known) | {"contradictions": conflicts}
         output = files.canonical_json(data)
@@ -117,7 +120,7 @@ def draw(folder: Path, base: Run, head: Run) -> str:
     """Write the pictures; the paragraph that names them."""
     from tools.compare import pictures  # noqa: PLC0415 - importing matplotlib doubles the run time
 
-    names = pictures.write(folder, base, head)
+    names = pictures.write(folder, locate(DATA), base, head)
     return f"\nPictures in {code(str(folder))}: {', '.join(map(code, names))}.\n"
 
 

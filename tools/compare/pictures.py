@@ -15,7 +15,7 @@ from stages.common.errors import UserError
 from stages.common.tables import History
 from stages.plot import BLUE, RED, encode_png, format_accuracy, format_loss, image_grid, set_style
 from tools.compare.runs import Run
-from tools.dvc_files import DATA, HISTORY, locate
+from tools.dvc_files import HISTORY
 from tools.git import load
 
 COLUMNS = ["loss", "accuracy"]
@@ -26,14 +26,13 @@ Mask = npt.NDArray[np.bool_]  # (n,), which of the test images
 Training = tuple[pd.DataFrame, pd.DataFrame]  # history, and the scores after each epoch
 
 
-def write(folder: Path, base: Run, head: Run) -> list[str]:
-    """Draw the pictures into a folder; their names.
+def write(folder: Path, data: Path, base: Run, head: Run) -> list[str]:
+    """Draw the pictures of the images in `data` into a folder; their names.
 
     Raises:
-        UserError: MNIST is not in the workspace or not what the revisions were scored on, or a
+        UserError: MNIST is not in `data` or not what the revisions were scored on, or a
             revision lacks its history.
     """
-    data = locate(DATA)
     images, labels = mnist.load(data, "test")
     before, after = base.predictions, head.predictions
     if not np.array_equal(labels, before["label"]):

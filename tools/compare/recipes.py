@@ -252,12 +252,12 @@ def check(seeds: Seeds) -> None:
 
 def check_counts(seeds: Seeds) -> None:
     """What `python -m tools.seeds` writes: the seeds begin with 0, accuracies are counts of images,
-    those of the digits add up, and another seed gives another network.
+    those of the digits add up, and the same predictions are counted alike.
 
     Raises:
         ValueError: one of these does not hold.
     """
-    networks: dict[str | None, SeedRun] = {}
+    counted: dict[str, dict[str, int]] = {}  # by predictions
     for side, runs in (("base", seeds.base.runs), ("head", seeds.head.runs)):
         for seed, run in enumerate(sorted(runs, key=lambda run: run.seed)):
             if run.seed != seed:
@@ -267,9 +267,8 @@ def check_counts(seeds: Seeds) -> None:
             for counts in (seeds.images, right):
                 if sum(counts[digit] for digit in digit_metrics(counts)) != counts[ACCURACY]:
                     raise ValueError(f"{name}: the digits do not add up to {counts[ACCURACY]:,}")
-            same = networks.setdefault(run.predictions, run)
-            if run.predictions and (same.seed, same.metrics) != (seed, run.metrics):
-                raise ValueError(f"{name}: has the predictions of another run")
+            if run.predictions and counted.setdefault(run.predictions, right) != right:
+                raise ValueError(f"{name}: another run has the same predictions, other accuracies")
 
 
 def count(name: str, run: SeedRun, metric: str, n: int) -> int:
@@ -326,6 +325,36 @@ def look_up(base: Run, head: Run, seeds: Seeds | None, margin: float | None = No
         if (names := recipe_differences(run.recipe, runs.recipe))
     }
     return Recipes(same, None if unfit else compare(seeds, margin), unfit)
+
+
+def contradictions(known: Recipes, base: Run, head: Run) -> list[str]:
+    """A line for each value of the file that is another in the run of the same recipe and seed that
+    a revision has."""
+    if known.seeds is None:
+        return []
+    return [
+        line
+        for side, run, runs in (("base", base, known.seeds.base), ("head", head, known.seeds.head))
+        for committed in runs.runs
+        if committed.seed == run.params.get(SEED)
+        for line in describe(
+            f"{SEEDS}: {side}, {SEED} {committed.seed}",
+            committed,
+            str(run.revision),
+            SeedRun(committed.seed, run.metrics, run.digest(PREDICTIONS)),
+        )
+    ]
+
+
+def describe(name: str, committed: SeedRun, other: str, run: SeedRun) -> list[str]:
+    """A line for each value of a run that is another in the run of `other`."""
+    ours, theirs = (
+        one.metrics | {"MD5 of predictions": one.predictions} for one in (committed, run)
+    )
+    return [
+        f"{name}: {key}: committed {change.base}, {other} {change.head}"
+        for key, change in changes(ours, theirs).items()
+    ]
 
 
 def load(revision: Revision) -> Seeds | None:

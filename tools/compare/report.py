@@ -33,9 +33,11 @@ def markdown(
     comparison: Comparison,
     recipes: Recipes | None = None,
     contradictions: Mapping[str, Sequence[str]] = {},
+    computed: Sequence[str] = (),
 ) -> str:
     """The whole report. With two revisions comes what is known about their `recipes`, and with any
-    the `contradictions` in the files of each, by its name."""
+    the `contradictions` in the files of each, by its name. A review has `computed` some of it
+    again: these paragraphs, in which the verdict about the recipes stands, follow the first."""
     environment = Environment(  # noqa: S701 - HTML's escapes mean nothing in Markdown: see `code`
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,
@@ -60,6 +62,7 @@ def markdown(
         seeds=comparison if alone else recipes and recipes.seeds,
         recipes=recipes,
         contradictions=contradictions,
+        computed=computed,
     )
     return text.strip()
 
