@@ -135,8 +135,9 @@ def believed(seeds: RecipeComparison, side: str, seed: int) -> str:
 def changed_files(base: str, pipeline: Pipeline) -> str:
     """All that the change brings but outputs, params and docs. What is an output, the base says:
     a change could name anything so."""
-    listed = git("diff", "--name-only", "--no-renames", "-z", f"{base}...HEAD", "--").decode()
-    shown = [name for name in listed.split("\0")[:-1] if not is_result(name, pipeline)]
+    listed = git("diff", "--name-only", "--no-renames", "-z", f"{base}...HEAD", "--")
+    names = listed.decode(errors="backslashreplace").split("\0")[:-1]
+    shown = [name for name in names if not is_result(name, pipeline)]
     if not shown:
         return ""
     judge = f"The tools that judged are those of {code(git_text('merge-base', base, 'HEAD')[:7])}."
