@@ -149,6 +149,7 @@ def locate(output: Output) -> Path:
 class _LockedFile(BaseModel):
     path: str
     md5: str
+    size: int = 0  # bytes
 
 
 class _LockedStage(BaseModel):
@@ -169,6 +170,11 @@ class Lock(_File):
     def outputs(self) -> dict[str, str]:
         """The MD5 of each output, by its path."""
         return {file.path: file.md5 for stage in self.stages.values() for file in stage.outs}
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """The bytes of each output, by its path."""
+        return {file.path: file.size for stage in self.stages.values() for file in stage.outs}
 
     @property
     def code(self) -> dict[str, str]:

@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from stages.common import mnist, tables
 from stages.common.files import sha256
-from stages.common.tables import EpochScores, Prediction
+from stages.common.tables import EpochScores, History, Prediction
 from tests.support.runner import ROOT
 from tools.dvc_files import md5
 
@@ -26,13 +26,14 @@ def write_run(
     labels = sha256(mnist.encode_idx(np.array(RIGHT, np.uint8)))
     params = {
         "download": {"sha256": {"t10k-labels-idx1-ubyte": labels}},
-        "train": {"lr": lr, "seed": seed, "epochs": 1},
+        "train": {"lr": lr, "seed": seed, "epochs": 1, "batch_size": 4},
     }
     pipeline = (ROOT / "dvc.yaml").read_bytes()
     files = {
         f"{metrics}/predictions.csv": tables.encode(Prediction, predictions),
         f"{metrics}/metrics.json": json.dumps(scores).encode(),
         f"{metrics}/epochs.csv": tables.encode(EpochScores, [(1, 5, accuracy, None, None)]),
+        f"{metrics}/history.csv": tables.encode(History, [(2, 3, 6, lr, 5.0, accuracy)]),
         "requirements.txt": b"# all\nscipy==1.17.1  # exact\ntorch>=2.13,<2.14\n",
         "stages/train.py": b"print(1)\n",
         "dvc.yaml": pipeline.replace(b"metrics/", f"{metrics}/".encode()),
@@ -45,9 +46,17 @@ def write_run(
     yaml.dump(params, folder / "params.yaml")
     stage = {
         "cmd": "python -m stages.train",
-        "deps": [entries[4]],
+        "deps": [entries[5]],
         "params": {"params.yaml": params},
-        "outs": [{"path": "data/MNIST/raw", "md5": "d0.dir"}, *entries[:3]],
+        "outs": [
+            {"path": "data/MNIST/raw", "md5": "d0.dir"},
+            {
+                "path": "models/model.safetensors",
+                "md5": entries[0]["md5"],
+                "size": 1234,
+            },  # as if it decided
+            *entries[:4],
+        ],
     }
     yaml.dump({"schema": "2.0", "stages": {"train": stage}}, folder / "dvc.lock")
 

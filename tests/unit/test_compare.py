@@ -104,6 +104,7 @@ def test_the_whole_report() -> None:
         FIVE_WRONG,
         revision=Revision("main", "a" * 40),
         confidence=0.8,
+        cost="epochs 5",
         metrics={"test.accuracy": 0.75, "test.loss": 0.5, "test.old": 1.0, "per_digit.0": 0.375},
     )
     head = made_run(
@@ -121,6 +122,7 @@ def test_the_whole_report() -> None:
         recipe=recipe("0123"),
         requirements={"scipy": "==1.17.2", "new": "==1"},
         stale=["stages/plot.py", "train.lr"],
+        cost="epochs 4",
     )
     assert markdown(base, head) == expected("compare.md")
 

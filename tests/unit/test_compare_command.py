@@ -45,6 +45,7 @@ def test_the_workspace_and_the_commit_hold_the_same() -> None:
     assert present.metrics == {"per_digit.3": 0.9, "test.accuracy": 0.9, "test.loss": 5}
     assert present.requirements == {"scipy": "==1.17.1", "torch": ">=2.13,<2.14"}
     assert present.stale == []
+    assert present.cost == "epochs 2, steps an epoch 3, images a step 4, weights 1.2 kB"
 
 
 @in_repository

@@ -71,6 +71,7 @@ class NetworkComparison:
     shrank: list[Confusion]
     data: Digests
     weights: Digests
+    cost: Change
     code: dict[str, Change]
     requirements: dict[str, Change]
     stale: dict[str, list[str]]  # by side: what is not as dvc.lock says
@@ -104,6 +105,7 @@ def compare(base: Run, head: Run) -> NetworkComparison:
         shrank=shrank,
         data=output_digests(base, head, DATA),
         weights=output_digests(base, head, MODEL),
+        cost=Change(base.cost, head.cost),
         code=changes(base.code, head.code),
         requirements=changes(base.requirements, head.requirements),
         stale={"base": base.stale, "head": head.stale},

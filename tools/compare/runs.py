@@ -11,10 +11,11 @@ from pydantic import FiniteFloat, TypeAdapter
 
 from stages.common import mnist, tables
 from stages.common.errors import UserError
-from stages.common.tables import EpochScores, Prediction
+from stages.common.tables import EpochScores, History, Prediction
 from tools import git
 from tools.dvc_files import (
     EPOCHS,
+    HISTORY,
     LOCK,
     METRICS,
     MODEL,
@@ -62,6 +63,7 @@ class Run:
     requirements: dict[str, str]  # package: versions
     stale: list[str]  # files and params that are not those that dvc.lock was made from
     unrecorded: list[str] = field(default_factory=list)  # results that are not those of dvc.lock
+    cost: str = ""  # of the training
 
     def path(self, output: Output) -> str:
         """Where an output is."""
@@ -123,6 +125,23 @@ def load(revision: Revision) -> Run:
         unrecorded=[
             path for path in evidence if path in present and digests[path] != outputs[path]
         ],
+        cost=describe_cost(revision, pipeline, lock),
+    )
+
+
+def describe_cost(revision: Revision, pipeline: Pipeline, lock: Lock) -> str:
+    """What the training takes, as its last row of history and the file of weights tell; empty if
+    the history is not there."""
+    path = pipeline.path(HISTORY)
+    files = find(revision, [path])
+    if path not in files:
+        return ""
+    last = parse(revision, files, path, partial(tables.decode, History)).iloc[-1]
+    epochs, steps = int(last["epoch"]), int(last["step"])
+    return (
+        f"epochs {epochs}, steps an epoch {steps // epochs:,}, images a step"
+        f" {lock.params.get('train.batch_size', '?')}, weights"
+        f" {lock.sizes.get(pipeline.path(MODEL), 0) / 1000:.1f} kB"
     )
 
 
