@@ -1,7 +1,8 @@
 """docs/adapting.md, followed to its end in a fresh clone: scikit-learn's digits in place of MNIST,
-another layer, another metric, other names."""
+another layer, another metric, other names, and without the parts that a copy may delete."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -41,3 +42,18 @@ def test_a_copy_for_other_data_is_accurate_committed_and_has_its_own_names(tmp_p
     assert "up to date" in copy("dvc", "status")
     artifacts = parse_yaml((copy.folder / "dvc.yaml").read_bytes())["artifacts"]
     assert list(artifacts) == ["small-images", "small-digits", "checkpoints"]
+
+
+@pytest.mark.slow
+def test_without_what_a_copy_may_delete_all_other_tests_pass(tmp_path: Path) -> None:
+    copy = Project(tmp_path / "project")
+    copy_tracked_files(copy.folder)
+    copy("git", "init", "--quiet")
+    copy("git", "add", "--all")
+    deleting = Page(ROOT / "docs/adapting.md").text.partition("## What to delete")[2]
+    for command in re.findall(r"^\$ (.*)$", deleting, re.MULTILINE):
+        copy("bash", "-c", command)
+    assert not (copy.folder / "tools/page").exists()
+    copy("python", "-m", "mypy")
+    tests = ("-m", "not slow and not committed", "--numprocesses=logical", "--dist=loadfile")
+    print(copy("python", "-m", "pytest", "--quiet", *tests))

@@ -9,6 +9,7 @@ import pytest
 
 from stages.common import mnist
 from tests.support import browser
+from tests.support.parts import needs
 from tests.support.project import Project
 from tests.support.runner import DATA
 from tools.yaml_files import set_values
@@ -83,6 +84,7 @@ def test_onnx_gives_its_predictions(changed: Project) -> None:
     assert_predictions(changed, np.exp(seen))
 
 
+@needs("tools/page")
 @browser.needed
 def test_the_page_gives_its_predictions(changed: Project) -> None:
     changed("python", "-m", "tools.page")

@@ -3,6 +3,7 @@
 import pytest
 
 from tests.support import posix
+from tests.support.parts import needs
 from tests.support.project import Project, make_command, stages_in
 from tests.support.runner import digests
 from tools.yaml_files import flatten, parse_yaml
@@ -18,6 +19,7 @@ def results(project: Project) -> dict[str, str]:
     }
 
 
+@needs("recipes")
 def test_a_recipe_is_an_experiment_with_its_values_that_replaces_no_other(project: Project) -> None:
     recipe = (project.folder / "recipes/tuned").read_text()
     values = parse_yaml(recipe.replace("=", ": ").encode())

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import posix
+from tests.support.parts import needs
 from tests.support.project import Project
 from tests.support.runner import STAGES
 
@@ -54,5 +55,10 @@ def test_the_tools_work(project: Project, tmp_path: Path) -> None:
         project, "tools.predict", str(digits), "--rev", "HEAD"
     )
     assert "Pictures in `seen`" in run(project, "tools.compare", "HEAD", "--images", "seen")
-    assert "open it in a browser" in run(project, "tools.page")
     assert "All 9 artifacts are the same" in run(project, "tools.verify")
+
+
+@needs("tools/page")
+@pytest.mark.slow
+def test_the_page_is_written(project: Project) -> None:
+    assert "open it in a browser" in run(project, "tools.page")

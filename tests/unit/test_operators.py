@@ -7,6 +7,7 @@ from stages.common.errors import UserError
 from stages.common.images import ImageFormat
 from stages.model.network import NetworkConfig
 from tests.support import networks
+from tests.support.parts import needs
 from tests.support.runner import ROOT
 from tools import operators
 
@@ -37,6 +38,7 @@ def test_a_layer_without_translation_is_named(layer: nn.Module) -> None:
         operators.translate("extra", layer)
 
 
+@needs("tools/page")
 def test_the_page_knows_every_operator() -> None:
     """A kind that only one of the two knows would be seen only when a network has such a layer."""
     script = (ROOT / "tools/page/network.js").read_text(encoding="utf-8")
