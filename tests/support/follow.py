@@ -4,10 +4,11 @@ its changes. One shell runs them all, so that `cd` and variables last."""
 import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.support.pages import Page
+from tests.support.pages import Command, Page
 from tests.support.project import run
 
 MARK = "=== step"
@@ -32,7 +33,8 @@ class Step(NamedTuple):
 
 def steps(page: Page, folder: Path) -> Iterator[Step]:
     """All that the page wants done. What it wants written goes to files in `folder`."""
-    for fence in page.fences():
+    fences = page.fences()
+    for fence, after in zip_longest(fences, fences[1:]):
         place = f"{page}, line {fence.line}"
         if fence.not_run:
             continue
@@ -42,7 +44,11 @@ def steps(page: Page, folder: Path) -> Iterator[Step]:
             yield Step(place, f"git apply --recount '{content}'", [])
         elif fence.file:
             yield Step(place, f"cp '{content}' '{fence.file}'", [])
-        for command in fence.commands():
+        commands = fence.commands()
+        if after and after.language == "output":
+            text = " && ".join(command.text for command in commands)
+            commands = [Command(text, after.content.splitlines())]
+        for command in commands:
             yield Step(place, command.text, command.output)
 
 

@@ -4,6 +4,8 @@ How the pages are written, so that tests can follow them:
 
 - In a fence of the language `console`, a line that starts with `$ ` is a command (`ada$ ` is one on
   the host ada). The lines below it are what it prints; `...` stands for lines that are left out.
+- A fence of the language `output` is what the commands of the fence before it print: an answer that
+  is folded away.
 - A fence under `<!-- not run: REASON -->` is not run.
 - A fence whose first line is `# NAME`, with an ending such as `.py`, is a file for the reader to
   write. A fence of the language `diff` is a change for the reader to make.
