@@ -97,3 +97,12 @@ def test_the_numbers_beside_the_notebook_are_the_committed_ones() -> None:
     assert shown["all digits"] == percent(ACCURACY)
     for digit, accuracy in METRICS["per_digit"].items():
         assert shown[digit] == percent(accuracy)
+
+
+def test_the_container_runs_a_target_of_make_and_has_the_extension_of_the_page() -> None:
+    """No schema of this file comes with check-jsonschema, and nothing here runs it."""
+    container = json.loads((ROOT / ".devcontainer/devcontainer.json").read_text(encoding="utf-8"))
+    assert container.keys() == {"name", "image", "postCreateCommand", "customizations"}
+    assert commands.complaint(container["postCreateCommand"].split()) == ""
+    extensions = container["customizations"]["vscode"]["extensions"]
+    assert any(f"(`{name}`)" in Page(ROOT / "docs/experiments.md").text for name in extensions)

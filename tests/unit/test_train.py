@@ -181,6 +181,7 @@ def test_another_seed_gives_other_weights_and_no_old_checkpoint_stays(
     assert list((workspace / FIRST).parent.iterdir()) == [workspace / FIRST]
 
 
+@pytest.mark.usefixtures("network")  # that of the project might not diverge
 def test_training_that_diverges_says_to_lower_lr_and_leaves_no_model(workspace: Path) -> None:
     runner.write_params(workspace, train={"lr": 1e6, "batch_size": 20})
     with pytest.raises(UserError, match=r"^loss became nan at epoch 1, batch \d+: lower train\.lr"):
