@@ -157,6 +157,7 @@ def clone(tmp_path: Path, pypi: str, cpu: str, empty: Path) -> Clone:
     shutil.copytree(empty, tmp_path / ".venv", symlinks=True)
     for name in ("Makefile", "install.py"):
         shutil.copy(ROOT / name, tmp_path)
+    (tmp_path / "requirements-stages.txt").touch()
     cache = str(tmp_path / "cache")
     clone = Clone(tmp_path, {"PIP_INDEX_URL": pypi, "TORCH_INDEX": cpu, "PIP_CACHE_DIR": cache})
     clone.require("torch>=2.13,<2.14")

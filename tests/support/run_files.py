@@ -55,7 +55,7 @@ def write_run(
                 "md5": entries[0]["md5"],
                 "size": 1234,
             },  # as if it decided
-            *entries[:3],
+            *entries[:4],
         ],
     }
     yaml.dump({"schema": "2.0", "stages": {"train": stage}}, folder / "dvc.lock")
