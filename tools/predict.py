@@ -61,7 +61,7 @@ def main() -> None:
     prepared: list[Prepared] = []
     for name in pictures:
         try:
-            picture = prepare(read(name))
+            picture = prepare(read(name), network.images.shape)
         except UserError as error:
             complain(name, str(error))
             continue
@@ -74,7 +74,9 @@ def main() -> None:
     if prepared:
         images, several = zip(*prepared, strict=True)
         with numerics.pool(args.workers) as pool:
-            outputs = classify(network, np.stack(images)[..., np.newaxis], BATCH, pool)
+            outputs = classify(
+                network, np.stack(images).reshape(-1, *network.images.shape), BATCH, pool
+            )
         guesses = list(map(rank, names, outputs, several))
         if args.show:
             save_pictures(args.show, images, guesses)
@@ -177,7 +179,7 @@ def read(name: str) -> Image.Image:
 
 
 def rank(picture: str, outputs: LogProbabilities, several: bool) -> Guess:
-    """The two most probable digits of a picture, from the network's outputs (10,)."""
+    """The two most probable digits of a picture, from the network's outputs (classes,)."""
     order = np.argsort(-outputs, kind="stable")[:2]
     confidence = np.exp(outputs[order].astype(np.float64)).round(6)
     (digit, runner_up), (sure, less_sure) = order.tolist(), confidence.tolist()
@@ -200,7 +202,7 @@ def complain(name: str, problem: str) -> None:
 
 
 def save_pictures(folder: Path, images: Sequence[Grey], guesses: Sequence[Guess]) -> None:
-    """What the network saw, as `ROW-NAME-as-DIGIT.png`: 28x28 pixels, to be classified again."""
+    """What the network saw, as `ROW-NAME-as-DIGIT.png`, to be classified again."""
     for row, (image, guess) in enumerate(zip(images, guesses, strict=True), start=1):
         picture = io.BytesIO()
         Image.fromarray(image).save(picture, "PNG")

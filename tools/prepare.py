@@ -1,7 +1,8 @@
-"""Make a 28x28 image of any picture of a digit, as MNIST's authors made theirs.
+"""Make an image for the network of any picture of a digit, as MNIST's authors made theirs.
 
 MNIST's digits were scaled to fit into 20x20 pixels, keeping their shape. Edges are grey where a
-pixel is partly ink. The digit's centre of mass is the centre of 28x28 pixels.
+pixel is partly ink. The digit's centre of mass is the centre of 28x28 pixels. In images of another
+size the digit has the same share. A network for colour gets the picture as it is, scaled and cut.
 Source: LeCun, Cortes and Burges, "The MNIST database". What is ink, and what is more than one
 digit, was chosen on training images: docs/decisions/0008-any-picture.md.
 """
@@ -12,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageChops
+from PIL import Image, ImageChops, ImageOps
 from scipy import ndimage
 
 from stages.common.errors import UserError
@@ -27,34 +28,38 @@ EDGE = (0.75, 1.25)  # of the threshold: up to the first is ground, from the sec
 MIN_AREA = 0.05  # of the largest part's area: smaller parts are dust
 MIN_HEIGHT = 0.5  # of the highest part's: lower parts are pieces of a digit, such as the bar of a 5
 MIDDLE = (0.25, 0.75)  # of a part's width: where two digits side by side do not overlap
-SIZE = 28  # pixels of a side of MNIST's images
-BOX = 20  # pixels: the longer side of a digit in MNIST
+MNIST = (28, 28, 1)  # height, width, channels
+BOX = 20  # pixels of 28: the longer side of a digit in MNIST
 
 
 class Prepared(NamedTuple):
     """What `prepare` makes of a picture."""
 
-    image: Grey  # (28, 28)
+    image: Grey  # (height, width), or (height, width, 3) in colour
     several: bool  # it looks like more than one digit
 
 
-def prepare(picture: Image.Image) -> Prepared:
-    """The image for the network, and whether the picture looks like more than one digit. A grey
-    picture of 28x28 pixels on black is taken as it is, since MNIST's images are such pictures.
+def prepare(picture: Image.Image, images: tuple[int, int, int] = MNIST) -> Prepared:
+    """The image for a network that takes such `images` (height, width, channels), and whether the
+    picture looks like more than one digit. A grey picture of that size on black is taken as it is,
+    since MNIST's images are such pictures.
 
     Raises:
         UserError: nothing is drawn.
     """
-    picture = flatten(picture)
+    shape, picture = images[:2], flatten(picture)
+    if images[2] > 1:
+        return Prepared(np.asarray(ImageOps.fit(picture, shape[::-1])), several=False)
     drawn, boxes = clean(ink(contrast(picture)))
-    image = np.asarray(picture.getchannel("R")) if is_like_mnist(picture) else centre(fit(drawn))
-    return Prepared(image, are_several(boxes))
+    if is_like_mnist(picture, shape):
+        return Prepared(np.asarray(picture.getchannel("R")), are_several(boxes))
+    return Prepared(centre(fit(drawn, BOX * min(shape) / MNIST[0]), shape), are_several(boxes))
 
 
-def is_like_mnist(picture: Image.Image) -> bool:
-    """Whether the picture (RGB) has 28x28 pixels, no colours, and a black ground."""
+def is_like_mnist(picture: Image.Image, shape: tuple[int, int]) -> bool:
+    """Whether the picture (RGB) has this height and width, no colours, and a black ground."""
     red, green, blue = picture.split()
-    return picture.size == (SIZE, SIZE) and red == green == blue and ground(picture) == (0, 0, 0)
+    return picture.size == shape[::-1] and red == green == blue and ground(picture) == (0, 0, 0)
 
 
 def flatten(picture: Image.Image) -> Image.Image:
@@ -141,27 +146,29 @@ def are_several(boxes: Sequence[Box]) -> bool:
     return bool(start[high].max() >= end[high].min())
 
 
-def fit(drawn: Grey) -> Grey:
-    """The box around all ink, its longer side scaled to 20 pixels. Each new pixel is the average
-    of those that it covers, and the darkest is full ink, as in MNIST."""
+def fit(drawn: Grey, longer: float) -> Grey:
+    """The box around all ink, its longer side scaled to so many pixels. Each new pixel is the
+    average of those that it covers, and the darkest is full ink, as in MNIST."""
     picture = Image.fromarray(drawn)
     box = picture.getbbox() or (0, 0, *picture.size)
     width, height = box[2] - box[0], box[3] - box[1]
-    scale = BOX / max(width, height)
+    scale = longer / max(width, height)
     size = (max(1, nearest(width * scale)), max(1, nearest(height * scale)))
     digit = np.asarray(picture.resize(size, Image.Resampling.BOX, box), np.float64)
     darkened: Grey = (digit * 255 / digit.max()).round().astype(np.uint8)
     return darkened
 
 
-def centre(digit: Grey) -> Grey:
-    """The digit on 28x28 pixels, its centre of mass at pixel 14 both ways, counted from 0. There
-    it is in MNIST, too (measured: 14 and half a pixel more or less)."""
+def centre(digit: Grey, shape: tuple[int, int]) -> Grey:
+    """The digit on an image of this height and width, its centre of mass in the middle: at pixel 14
+    of 28, counted from 0. There it is in MNIST, too (measured: half a pixel more or less)."""
     top, left = (
-        min(max(0, nearest(SIZE / 2 - mass)), SIZE - length)
-        for mass, length in zip(ndimage.center_of_mass(digit), digit.shape, strict=True)
+        min(max(0, nearest(room / 2 - mass)), room - length)
+        for mass, length, room in zip(
+            ndimage.center_of_mass(digit), digit.shape, shape, strict=True
+        )
     )
-    field = np.zeros((SIZE, SIZE), np.uint8)
+    field = np.zeros(shape, np.uint8)
     field[top : top + digit.shape[0], left : left + digit.shape[1]] = digit
     return field
 

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,13 +78,19 @@ def test_a_cell_of_the_matrix_opens_the_images_behind_it(
         expect(cell).to_have_text(str(len(group)))
         cell.click()
         expect(cell).to_have_attribute("aria-pressed", "true")
-        shown = page.locator("#examples figure").evaluate_all(
-            """(figures) => figures.map((figure) => [
-              Number(figure.title.match(/[0-9]+/)[0]),
-              [...figure.firstChild.getContext("2d").getImageData(0, 0, 28, 28).data],
+        shown = page.locator("#examples button").evaluate_all(
+            """(buttons) => buttons.map((button) => [
+              Number(button.title.match(/[0-9]+/)[0]),
+              [...button.firstChild.getContext("2d").getImageData(0, 0, 28, 28).data],
             ])"""
         )
         assert len(shown) == min(len(group), results.EXAMPLES)
         assert {index for index, _ in shown} <= set(group["index"])
         for index, pixels in shown:
             assert (np.reshape(pixels, (28, 28, 4))[..., 0] == 255 - images[index]).all()
+
+    page.locator("[data-label='4'][data-predicted='9']").click()
+    page.locator("#examples button").first.click()
+    subject = page.locator("#subject").inner_text()
+    assert re.match(r"Test image \d+, a 4, from its pixels", subject)
+    assert page.locator("#digit").inner_text() == "9"

@@ -104,22 +104,24 @@ def settle(page: Page) -> None:
 def classify(
     page: Page, images: Images, network: dict[str, Any] | None = None
 ) -> npt.NDArray[np.float64]:
-    """The probabilities (n, 10) that the page's script gives images (n, 28, 28), by its own
-    network or by another one that `embed_network` made."""
+    """The probabilities (n, classes) that the page's script gives images (n, height, width,
+    channels), by its own network or by another one that `embed_network` made."""
     parts = []
+    images = images.transpose(0, 3, 1, 2)
     for part in np.split(images, range(500, len(images), 500)):
         pixels = base64.b64encode(part.tobytes()).decode()
         parts += page.evaluate(
-            """([pixels, network]) => {
+            """([pixels, size, network]) => {
               const bytes = Uint8Array.from(atob(pixels), (character) => character.charCodeAt(0));
               const tensors = readTensors(network ?? NETWORK);
               const results = [];
-              for (let start = 0; start < bytes.length; start += 784) {
-                const image = Float32Array.from(bytes.subarray(start, start + 784), (b) => b / 255);
+              for (let start = 0; start < bytes.length; start += size) {
+                const pixels = bytes.subarray(start, start + size);
+                const image = Float32Array.from(pixels, (byte) => byte / 255);
                 results.push(classify(tensors, network ?? NETWORK, image));
               }
               return results;
             }""",
-            [pixels, network],
+            [pixels, part[0].size, network],
         )
     return np.array(parts)

@@ -9,6 +9,7 @@ import pytest
 
 from stages.common import tables
 from stages.common.errors import UserError
+from stages.common.images import ImageFormat
 from stages.model import numerics
 from stages.model.network import Network, NetworkConfig
 from stages.model.scoring import classify
@@ -86,9 +87,11 @@ def test_predictions_of_other_images_are_refused(workspace: Path) -> None:
 
 @pytest.mark.parametrize("make", [Network, unusual])
 def test_its_script_computes_what_pytorch_computes(
-    config: NetworkConfig, make: Callable[[NetworkConfig], Network]
+    config: NetworkConfig,
+    image_format: ImageFormat,
+    make: Callable[[NetworkConfig, ImageFormat], Network],
 ) -> None:
-    network = make(config).requires_grad_(False)
+    network = make(config, image_format).requires_grad_(False)
     images, _ = tiny.digits(7, seed=4)
     parts = [json.dumps(results.embed_network(network)), "", page.read_source("network.js")]
     document = "".join(f"<script>{part}</script>" for part in parts)

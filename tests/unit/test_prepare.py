@@ -126,3 +126,14 @@ def test_a_picture_with_nothing_on_it_is_refused(picture: Image.Image) -> None:
 )
 def test_more_than_one_digit_is_high_parts_side_by_side(second: Box, several: bool) -> None:
     assert prepare(boxes((20, 20, 60, 100), second)).several == several
+
+
+def test_other_images_have_the_same_share_of_ink_and_colours_stay() -> None:
+    assert size(prepare(seven(), (56, 70, 1)).image) == (40, 32)
+    seen, _ = prepare(seven(), (56, 70, 1))
+    assert seen.shape == (56, 70)
+    assert ndimage.center_of_mass(seen) == pytest.approx((28, 35), abs=0.6)
+    picture = seven("RGB", (200, 30, 20), (0, 90, 250))
+    seen, several = prepare(picture, (20, 30, 3))
+    np.testing.assert_array_equal(seen, np.asarray(picture.resize((30, 20))))
+    assert not several

@@ -25,19 +25,22 @@ function openCell(cell) {
 
 /** A test image over the probability that the network gave its answer. It opens inside. */
 function exampleButton({ index, confidence, position }, label) {
-  const canvas = make("canvas", { className: "image", width: SIZE, height: SIZE });
+  const canvas = make("canvas", { className: "image", width: WIDTH, height: HEIGHT });
   const [x, y] = [position % columns, Math.floor(position / columns)];
-  canvas.getContext("2d").drawImage(find("sheet"), -x * SIZE, -y * SIZE);
+  canvas.getContext("2d").drawImage(find("sheet"), -x * WIDTH, -y * HEIGHT);
   const button = make("button", { type: "button", title: `Test image ${index}` }, canvas, percent(confidence));
   button.setAttribute("aria-label", `Look inside: test image ${index}, ${percent(confidence)}`);
   button.addEventListener("click", () => openImage(canvas, `Test image ${index}, a ${label}`));
   return button;
 }
 
-/** Answer a test image, dark on white in a canvas, as if it had been drawn. */
+/** Answer a test image in a canvas, dark on white or in colour, as if it had been drawn. */
 function openImage(canvas, subject) {
-  const { data } = canvas.getContext("2d").getImageData(0, 0, SIZE, SIZE);
-  const image = Float32Array.from({ length: SIZE * SIZE }, (_, i) => (255 - data[4 * i]) / 255);
+  const { data } = canvas.getContext("2d").getImageData(0, 0, WIDTH, HEIGHT);
+  const image = EMPTY.map((_, i) => {
+    const value = data[4 * (i % (WIDTH * HEIGHT)) + Math.floor(i / (WIDTH * HEIGHT))];
+    return (CHANNELS === 1 ? 255 - value : value) / 255;
+  });
   clear();
   opened = { image, probabilities: classify(TENSORS, NETWORK, image), several: false, subject };
   find("inside").focus({ preventScroll: true });

@@ -58,8 +58,7 @@ function windowAt({ kind, tensors, attributes: { strides = [1, 1], pads = [0, 0]
  *  box in the image: its first row and column, and its last. */
 function sourceOf({ layer, map }, pixel) {
   const index = LAYERS.findLastIndex(({ kind }, i) => i <= layer && (kind === "Conv" || kind === "Gemm"));
-  const [, ...all] = NETWORK.input;
-  if (LAYERS[index]?.kind === "Gemm") return { index, n: pixel, first: [0, 0], last: all.map((n) => n - 1) };
+  if (LAYERS[index]?.kind === "Gemm") return { index, n: pixel, first: [0, 0], last: [HEIGHT - 1, WIDTH - 1] };
   const width = dimensions(traced[layer + 1])[2];
   let first = [Math.floor(pixel / width), pixel % width];
   let last = first;
@@ -129,7 +128,7 @@ function buildLayers() {
       const ariaLabel = `${layer.name}, ${height > 1 ? `map ${map} of ${maps}` : `${value.shape[0]} numbers`}`;
       const button = make("button", { type: "button", tabIndex: -1, ariaLabel }, make("canvas", { className: "map" }));
       Object.assign(button.dataset, { layer: index, map });
-      if (layer.kind === "Conv" && before.shape[0] === 1) {
+      if (layer.kind === "Conv" && before.shape[0] <= 3) {
         const weights = filter(layer, map);
         button.prepend(make("canvas", { className: "filter" }));
         paint(button.firstChild, weights, weights.limit);
@@ -173,7 +172,7 @@ function showCloseUp() {
   paint(find("large"), value, most(value.values), [plane]);
   frame(find("pixel"), at, at, [height, width]);
   const { index, n, first, last } = sourceOf(chosen, pixel);
-  frame(find("field"), first, last, NETWORK.input.slice(1));
+  frame(find("field"), first, last, [HEIGHT, WIDTH]);
   find("made").hidden = index < 0;
   if (index >= 0) {
     const weights = filter(LAYERS[index], n);
@@ -277,9 +276,8 @@ find("look").addEventListener("keydown", (event) => {
 function showDeciding(image, probabilities) {
   find("deciding").hidden = find("decides").hidden = !probabilities;
   if (!probabilities) return;
-  const [, height, width] = NETWORK.input;
-  const [best, columns] = [mostProbable(probabilities), Math.ceil(width / PATCH)];
-  const patchOf = (i) => columns * Math.floor((Math.floor(i / width) % height) / PATCH) + Math.floor((i % width) / PATCH);
+  const [best, columns] = [mostProbable(probabilities), Math.ceil(WIDTH / PATCH)];
+  const patchOf = (i) => columns * Math.floor((Math.floor(i / WIDTH) % HEIGHT) / PATCH) + Math.floor((i % WIDTH) / PATCH);
   const without = Array.from({ length: patchOf(image.length - 1) + 1 }, (_, patch) => {
     const blanked = image.map((v, i) => (patchOf(i) === patch ? 0 : v));
     return blanked.some((v, i) => v !== image[i]) ? classify(TENSORS, NETWORK, blanked) : probabilities;

@@ -19,8 +19,8 @@ function readTensors({ shapes, numbers }) {
 }
 
 const OPERATORS = {
-  Sub: (x, [constant]) => eachChannel(x, constant, (v, mean) => v - mean),
-  Div: (x, [constant]) => eachChannel(x, constant, (v, deviation) => v / deviation),
+  Sub: (x, [constant]) => eachMap(x, (v, map) => v - constant.values[map]),
+  Div: (x, [constant]) => eachMap(x, (v, map) => v / constant.values[map]),
   BatchNormalization: normaliseBatch,
   Relu: ({ shape, values }) => ({ shape, values: values.map((v) => Math.max(0, v)) }),
   Flatten: ({ values }) => ({ shape: [values.length], values }),
@@ -29,12 +29,6 @@ const OPERATORS = {
   Gemm: connect,
   LogSoftmax: logSoftmax,
 };
-
-/** A number of its own for each channel. */
-function eachChannel({ shape, values }, constant, combine) {
-  const area = shape[1] * shape[2];
-  return { shape, values: values.map((v, i) => combine(v, constant.values[Math.floor(i / area)])) };
-}
 
 /** Slide each filter over the maps, `pads` pixels of zeros around them. */
 function convolve(x, [weight, bias], { strides, pads }) {
@@ -86,16 +80,15 @@ function pool(x, _, { kernel_shape: [rows, columns], strides }) {
 }
 
 /** Scale and shift each map by what training has seen: its mean, its variance, and two weights. */
-function normaliseBatch({ shape, values }, [scale, shift, mean, variance], { epsilon }) {
+function normaliseBatch(x, [scale, shift, mean, variance], { epsilon }) {
+  const slopes = scale.values.map((v, map) => v / Math.sqrt(variance.values[map] + epsilon));
+  return eachMap(x, (v, map) => (v - mean.values[map]) * slopes[map] + shift.values[map]);
+}
+
+/** A function of each number and the number of its map. */
+function eachMap({ shape, values }, change) {
   const size = shape[1] * shape[2];
-  return {
-    shape,
-    values: values.map((v, i) => {
-      const map = Math.floor(i / size);
-      const deviation = Math.sqrt(variance.values[map] + epsilon);
-      return ((v - mean.values[map]) / deviation) * scale.values[map] + shift.values[map];
-    }),
-  };
+  return { shape, values: values.map((v, i) => change(v, Math.floor(i / size))) };
 }
 
 /** Each output is a bias, if there is one, and a weighted sum of all inputs. */

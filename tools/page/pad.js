@@ -9,6 +9,8 @@ const percent = (value) => `${(100 * value).toFixed(1)}\u00a0%`;
 
 const NETWORK = JSON.parse(find("network").textContent);
 const TENSORS = readTensors(NETWORK);
+const [CHANNELS, HEIGHT, WIDTH] = NETWORK.input;
+const EMPTY = new Float32Array(CHANNELS * HEIGHT * WIDTH);
 const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] };
 
 const pad = find("pad");
@@ -45,12 +47,12 @@ function readInk() {
 /** The image that the network sees, whether it looks like more than one digit, and the ten
  *  probabilities; or null with nothing drawn. */
 function readDigit() {
-  const prepared = prepare(readInk(), pad.width, pad.height);
+  const prepared = prepare(readInk(), pad.width, pad.height, [HEIGHT, WIDTH]);
   return prepared && { ...prepared, probabilities: classify(TENSORS, NETWORK, prepared.image) };
 }
 
 function show(answer) {
-  const image = answer?.image ?? new Float32Array(SIZE * SIZE);
+  const image = answer?.image ?? EMPTY;
   const probabilities = answer?.probabilities ?? Array(find("bars").children.length).fill(0);
   const best = answer ? mostProbable(probabilities) : null;
   document.body.classList.toggle("drawn", Boolean(answer));
@@ -77,11 +79,14 @@ function say(probabilities) {
   return `${first} sure\nthen ${second}`;
 }
 
-/** Numbers from 0 to 1 as black ink on nothing. */
+/** Numbers from 0 to 1 as black ink on nothing, or as red, green and blue. */
 function showImage(canvas, image) {
-  canvas.width = canvas.height = SIZE;
-  const pixels = new ImageData(SIZE, SIZE);
-  image.forEach((value, i) => (pixels.data[4 * i + 3] = 255 * value));
+  [canvas.height, canvas.width] = [HEIGHT, WIDTH];
+  const pixels = new ImageData(WIDTH, HEIGHT);
+  for (let i = 0, size = WIDTH * HEIGHT; i < size; i++) {
+    const rgb = CHANNELS === 3 ? [image[i], image[size + i], image[2 * size + i], 1] : [0, 0, 0, image[i]];
+    pixels.data.set(rgb.map((v) => 255 * v), 4 * i);
+  }
   canvas.getContext("2d").putImageData(pixels, 0, 0);
 }
 
@@ -105,7 +110,7 @@ function update() {
 }
 
 function look(answer) {
-  const image = answer?.image ?? new Float32Array(SIZE * SIZE);
+  const image = answer?.image ?? EMPTY;
   showInside(image);
   if (writing === null) showDeciding(image, answer?.probabilities);
 }
@@ -171,7 +176,7 @@ find("clear").addEventListener("click", clear);
 // --- Keyboard: a pen that is moved, lowered and lifted ---
 
 const pen = { x: pad.width / 2, y: pad.height / 4 };
-const step = pad.width / SIZE;
+const step = pad.width / WIDTH;
 
 function move(right, down) {
   pen.x = Math.min(pad.width, Math.max(0, pen.x + right * step));

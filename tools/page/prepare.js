@@ -1,12 +1,11 @@
 "use strict";
 
 // A drawing becomes an image as in MNIST: scaled to fit 20x20 pixels with its shape kept, then
-// placed so that its centre of mass is in the middle of 28x28. tools/prepare.py does the same to
+// placed so that its centre of mass is in the middle of 28x28; in the same share of another size. tools/prepare.py does the same to
 // any picture. Here the colours of ground and ink are known, and the threshold between them is
 // their middle.
 
-const SIZE = 28;
-const BOX = 20;
+const BOX = 20; // pixels of 28
 const THRESHOLD = 126; // of 255, as Otsu's method in tools/prepare.py finds it
 const EDGE = [0.75, 1.25]; // of the threshold: up to the first is ground, from the second on is ink
 const MIN_AREA = 0.05; // of the largest part's area: smaller parts are dust
@@ -18,15 +17,16 @@ const RAMP = Uint8Array.from({ length: 256 }, (_, amount) => {
   return Math.round(255 * Math.min(1, Math.max(0, share)));
 });
 
-/** The image, 784 numbers from 0 (ground) to 1 (ink), and whether the drawing looks like more than
- *  one digit; or null where nothing is drawn. `amounts` are how much the pen has covered each
- *  pixel, 0 to 255. */
-function prepare(amounts, width, height) {
+/** The image, `size` rows and columns of numbers from 0 (ground) to 1 (ink), and whether the drawing
+ *  looks like more than one digit; or null where nothing is drawn. `amounts` are how much the pen
+ *  has covered each pixel, 0 to 255. */
+function prepare(amounts, width, height, size) {
   const ink = new Uint8Array(amounts.length);
   for (let i = 0; i < ink.length; i++) ink[i] = RAMP[amounts[i]];
   const parts = clean(ink, findParts(ink, width, height));
   if (parts.length === 0) return null;
-  return { image: centre(fit(ink, width, boxAround(parts))), several: areSeveral(parts) };
+  const digit = fit(ink, width, boxAround(parts), (BOX * Math.min(...size)) / 28);
+  return { image: centre(digit, size), several: areSeveral(parts) };
 }
 
 /** The parts of the ink: for each the indices of its pixels, and the box around them. Pixels that
@@ -89,11 +89,11 @@ function boxAround(parts) {
   return { left, top, width, height };
 }
 
-/** What is in the box, scaled so that its longer side is 20 pixels: each new pixel is the mean of
+/** What is in the box, scaled so that its longer side has `longer` pixels: each new pixel is the mean of
  *  those whose centres lie in it. The darkest becomes 255. The box is never smaller than 20 pixels
  *  both ways, since the pen is wider. */
-function fit(ink, stride, box) {
-  const scale = BOX / Math.max(box.width, box.height);
+function fit(ink, stride, box, longer) {
+  const scale = longer / Math.max(box.width, box.height);
   const width = Math.max(1, Math.round(box.width * scale));
   const height = Math.max(1, Math.round(box.height * scale));
   const sums = new Float64Array(width * height);
@@ -111,20 +111,20 @@ function fit(ink, stride, box) {
   return { width, height, pixels: means.map((mean) => Math.round((255 * mean) / darkest)) };
 }
 
-/** The digit on 28x28 pixels, its centre of mass at pixel (14, 14), or as near as it fits. */
-function centre({ width, height, pixels }) {
+/** The digit on so many rows and columns, its centre of mass in their middle, or as near as it fits. */
+function centre({ width, height, pixels }, [rows, columns]) {
   let [mass, massX, massY] = [0, 0, 0];
   pixels.forEach((pixel, i) => {
     mass += pixel;
     massX += pixel * (i % width);
     massY += pixel * Math.floor(i / width);
   });
-  const place = (centreOfMass, size) =>
-    Math.min(SIZE - size, Math.max(0, Math.round(SIZE / 2 - centreOfMass)));
-  const [left, top] = [place(massX / mass, width), place(massY / mass, height)];
-  const image = new Float32Array(SIZE * SIZE);
+  const place = (centreOfMass, length, room) =>
+    Math.min(room - length, Math.max(0, Math.round(room / 2 - centreOfMass)));
+  const [left, top] = [place(massX / mass, width, columns), place(massY / mass, height, rows)];
+  const image = new Float32Array(rows * columns);
   pixels.forEach((pixel, i) => {
-    image[(top + Math.floor(i / width)) * SIZE + left + (i % width)] = pixel / 255;
+    image[(top + Math.floor(i / width)) * columns + left + (i % width)] = pixel / 255;
   });
   return image;
 }
