@@ -24,7 +24,7 @@ def test_onnxruntime_gives_what_pytorch_gives(
     config: NetworkConfig, image_format: ImageFormat, make: Make, changes: dict[str, float]
 ) -> None:
     images_as = image_format.model_copy(update={"mean": [0.5], "std": [0.25]})
-    network = make(config.model_copy(update=changes), images_as).requires_grad_(False)
+    network = make(config.model_copy(update=changes), images_as).eval().requires_grad_(False)
     images, _ = tiny.digits(7, seed=4)
     session = onnxruntime.InferenceSession(export.convert(network).SerializeToString())
     (image,), (output,) = session.get_inputs(), session.get_outputs()

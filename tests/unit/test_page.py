@@ -91,7 +91,7 @@ def test_its_script_computes_what_pytorch_computes(
     image_format: ImageFormat,
     make: Callable[[NetworkConfig, ImageFormat], Network],
 ) -> None:
-    network = make(config, image_format).requires_grad_(False)
+    network = make(config, image_format).eval().requires_grad_(False)
     images, _ = tiny.digits(7, seed=4)
     parts = [json.dumps(results.embed_network(network)), "", page.read_source("network.js")]
     document = "".join(f"<script>{part}</script>" for part in parts)
