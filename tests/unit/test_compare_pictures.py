@@ -23,7 +23,7 @@ def test_what_broke_and_what_was_fixed_by_the_confidence_of_the_side_that_is_wro
     broken = pictures.digits(images, base, head, was_right & ~is_right, "head")
     assert broken.get_suptitle() == "2 of 4 test images broken (base → head)"
     assert image_grid.titles(broken) == ["true 7\n7 → 3", "true 7\n7 → 1"]
-    np.testing.assert_array_equal(image_grid.images(broken), images[[2, 0]])
+    np.testing.assert_array_equal(image_grid.images(broken), images[[2, 0], ..., 0])
 
     fixed = pictures.digits(images, base, head, ~was_right & is_right, "base")
     assert fixed.get_suptitle() == "1 of 4 test images fixed (base → head)"
@@ -36,7 +36,7 @@ def test_of_many_only_the_surest_mistakes_are_shown() -> None:
     base, head = predictions([7] * n, [0.5] * n), predictions([1] * n, [0.5] * (n - 1) + [0.9])
     figure = pictures.digits(images, base, head, np.ones(n, bool), "head")
     assert figure.get_suptitle().endswith("here the 50 of which head was surest")
-    np.testing.assert_array_equal(image_grid.images(figure)[0], images[-1])
+    np.testing.assert_array_equal(image_grid.images(figure)[0], images[-1, ..., 0])
 
 
 def test_runs_with_other_batch_sizes_are_drawn_over_the_same_epochs() -> None:
