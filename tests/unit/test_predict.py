@@ -33,7 +33,7 @@ def write_digits(folder: Path, n: int) -> list[int]:
     images, labels = tiny.digits(n, seed=2)
     images[:, [0, -1]] = images[:, :, [0, -1]] = 0  # black at the edges, as MNIST's are
     for index, image in enumerate(images):
-        Image.fromarray(image).save(folder / f"{index}.png")
+        Image.fromarray(image[..., 0]).save(folder / f"{index}.png")
     return [int(label) for label in labels]
 
 
