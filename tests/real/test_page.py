@@ -87,7 +87,7 @@ def test_a_cell_of_the_matrix_opens_the_images_behind_it(
         assert len(shown) == min(len(group), results.EXAMPLES)
         assert {index for index, _ in shown} <= set(group["index"])
         for index, pixels in shown:
-            assert (np.reshape(pixels, (28, 28, 4))[..., 0] == 255 - images[index]).all()
+            assert (np.reshape(pixels, (28, 28, 4))[..., 0] == 255 - images[index, ..., 0]).all()
 
     page.locator("[data-label='4'][data-predicted='9']").click()
     page.locator("#examples button").first.click()
