@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from pathlib import PurePath
 
-from ruamel.yaml.error import YAMLError
-
 from tools.dvc_files import LOCK, md5
-from tools.yaml_files import parse_values
+from tools.yaml_files import DAMAGED, parse_values
 
 SHOWN = 10  # values a file
 
@@ -43,7 +41,7 @@ def _read(path: str, content: bytes) -> Values:
             case ".csv":
                 lines = content.decode().splitlines()
                 return {(f"line {number}",): line for number, line in enumerate(lines, 1)}
-    except (ValueError, YAMLError):
+    except DAMAGED:
         pass
     return {("MD5",): md5(content)}
 

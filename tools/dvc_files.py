@@ -62,7 +62,7 @@ class _File(BaseModel):
         """The file with this content.
 
         Raises:
-            YAMLError, ValueError: the content is something else.
+            DAMAGED: the content is something else.
         """
         return cls.model_validate(parse_yaml(content))
 

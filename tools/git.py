@@ -11,11 +11,11 @@ from argparse import ArgumentParser
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from posixpath import normpath
 from typing import TypeVar
 
-from ruamel.yaml.error import YAMLError
-
 from stages.common.errors import UserError
+from tools.yaml_files import DAMAGED
 
 PIPELINE, PARAMS, REQUIREMENTS = "dvc.yaml", "params.yaml", "requirements.txt"
 HAND_WRITTEN = {PIPELINE, PARAMS, REQUIREMENTS}  # `dvc repro` writes all other files that are read
@@ -65,7 +65,10 @@ def git(*arguments: str, stdin: bytes = b"", folder: Path | None = None) -> byte
         UserError: it failed. The message is what git said, on one line.
     """
     command = ["git", *arguments]
-    process = subprocess.run(command, cwd=folder, input=stdin, capture_output=True, check=False)
+    try:
+        process = subprocess.run(command, cwd=folder, input=stdin, capture_output=True, check=False)
+    except ValueError as error:  # no system has such a name
+        raise UserError(f"git: {' '.join(arguments)}: {error}") from None
     if process.returncode:
         raise UserError(f"git: {_one_line(process.stderr.decode(errors='replace'))}")
     return process.stdout
@@ -131,16 +134,18 @@ def find(revision: Revision, paths: Sequence[str]) -> dict[str, bytes]:
 
 
 def _find_in_commit(commit: str, paths: Sequence[str]) -> dict[str, bytes]:
-    """The same from a commit, with one process. `git cat-file --batch` answers each name by a line
-    that ends with the size, then the content and a newline; or by `... missing`."""
-    names = "".join(f"{commit}:./{path}\n" for path in paths)
-    answers = io.BytesIO(git("cat-file", "--batch", stdin=names.encode()))
+    """The same from a commit. A name may hold any bytes, so git is asked by the numbers that its
+    list has. `git cat-file --batch` answers each by a line that ends with the size, then the
+    content and a newline."""
+    listed = git("ls-tree", "-r", "-z", commit)  # `100644 blob NUMBER<tab>NAME`, from here on
+    entries = (entry.partition(b"\t") for entry in listed.split(b"\0")[:-1])
+    numbers = {os.fsdecode(name): entry.split()[2] for entry, _, name in entries}
+    found = {path: numbers[name] for path in paths if (name := normpath(path)) in numbers}
+    answers = io.BytesIO(git("cat-file", "--batch", stdin=b"\n".join([*found.values(), b""])))
     files = {}
-    for path in paths:
-        answer = answers.readline().split()
-        if answer[-1] != b"missing":
-            files[path] = answers.read(int(answer[-1]))
-            answers.readline()
+    for path in found:
+        files[path] = answers.read(int(answers.readline().split()[-1]))
+        answers.readline()
     return files
 
 
@@ -168,11 +173,13 @@ def parse(
     about a file that DVC does not make.
 
     Raises:
-        UserError: `parser` raises ValueError or YAMLError; the message names file and reason.
+        UserError: `parser` raises one of DAMAGED; the message names file and reason. Or a merge
+            has left a conflict there.
     """
+    refuse_conflict(revision, path, files[path])
     try:
         return parser(files[path])
-    except (YAMLError, ValueError) as error:  # UnicodeDecodeError and pydantic's are ValueErrors
+    except DAMAGED as error:
         reason, remedy = _one_line(str(error)), remedy or _remedy(revision, [path])
         raise UserError(f"{revision}: {path}: not as expected ({reason}); {remedy}") from None
 
@@ -181,9 +188,32 @@ def load(revision: Revision, path: str, parser: Callable[[bytes], Parsed]) -> Pa
     """A file of a revision, as `parser` reads its content.
 
     Raises:
-        UserError: it is missing, or `parser` raises ValueError or YAMLError.
+        UserError: it is missing, or `parser` raises one of DAMAGED.
     """
     return parse(revision, read(revision, [path]), path, parser)
+
+
+def refuse_conflict(revision: Revision, path: str, content: bytes) -> None:
+    """Refuse what git writes into a file where a merge has a conflict.
+
+    Raises:
+        UserError: the content has it.
+    """
+    lines = content.splitlines()
+    if found := [number for number, line in enumerate(lines, 1) if line.startswith(b"<<<<<<< ")]:
+        raise UserError(
+            f"{revision}: {path}: line {found[0]}: a merge has left a conflict here. In"
+            f" {PARAMS}, {PIPELINE} and code write what shall hold; of dvc.lock and metrics take"
+            " either side whole: `git checkout --ours dvc.lock metrics`. Then `dvc repro` (more:"
+            " docs/sharing.md)"
+        )
+
+
+def parents(revision: Revision) -> list[str]:
+    """The commits that a commit was made from: two or more if it is a merge."""
+    if revision.commit is None:
+        return []
+    return git_text("rev-list", "--parents", "--max-count=1", revision.commit).split()[1:]
 
 
 def _remedy(revision: Revision, paths: Sequence[str]) -> str:

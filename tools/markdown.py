@@ -3,6 +3,8 @@
 import re
 from collections.abc import Sequence
 
+from stages.common.errors import printable
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table whose source is aligned too; all columns but the first are set to the right."""
@@ -17,12 +19,13 @@ def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def code(text: str) -> str:
-    """A text, not empty, between backticks: nothing in it is taken for Markdown, HTML or a mention.
+    """A text, not empty, between backticks: nothing in it is taken for Markdown, HTML or a mention,
+    or controls a terminal.
 
     The fence is longer than any row of backticks in the text, and set off from those at its ends
     (CommonMark 0.31, section 6.1).
     """
-    line = " ".join(text.split("\n"))
+    line = printable(" ".join(text.split("\n")))
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     space = " " if line.startswith("`") or line.endswith("`") else ""
     return f"{fence}{space}{line}{space}{fence}"

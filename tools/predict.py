@@ -23,7 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from stages.common import files
-from stages.common.errors import UserError, run
+from stages.common.errors import UserError, printable, run
 from stages.model import numerics, weights
 from stages.model.network import Network
 from stages.model.scoring import LogProbabilities, classify
@@ -31,7 +31,7 @@ from tools import trained
 from tools.dvc_files import MODEL, check, read_pipeline
 from tools.git import WORKSPACE, resolve
 from tools.prepare import MAX_SIDE, Grey, Prepared, prepare
-from tools.terminal import columns, printable
+from tools.terminal import columns
 
 FORMATS = ("PNG", "JPEG", "WEBP")
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp"}  # of the files that are taken from a folder
@@ -188,7 +188,7 @@ def as_table(guesses: Sequence[Guess]) -> str:
     """A row for each picture, for people."""
     rows = [["picture", "digit", "confidence", "runner-up"]]
     rows += [
-        [printable(name), str(digit), f"{100 * sure:.2f} %", f"{second} ({100 * less_sure:.2f} %)"]
+        [name, str(digit), f"{100 * sure:.2f} %", f"{second} ({100 * less_sure:.2f} %)"]
         for name, digit, sure, second, less_sure, _ in guesses
     ]
     return columns(rows, "<>><")

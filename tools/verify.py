@@ -10,6 +10,7 @@ otherwise. On another architecture than x86-64, the digests may be in a file of 
 (tools/expected.py); then they alone are compared.
 """
 
+import os
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterable, Sequence
@@ -21,11 +22,11 @@ from tempfile import TemporaryDirectory
 import torch
 
 from stages.common import files
-from stages.common.errors import UserError, run
+from stages.common.errors import UserError, printable, run
 from stages.model import numerics
 from tools import differences, expected, machine, scratch
-from tools.dvc_files import LOCK, Pipeline, read_pipeline
-from tools.git import PARAMS, PIPELINE, Revision, find, git, git_text, resolve
+from tools.dvc_files import LOCK, Lock, Pipeline, read_pipeline
+from tools.git import PARAMS, PIPELINE, Revision, find, git, git_text, load, resolve
 from tools.markdown import code
 from tools.processes import run_python
 from tools.terminal import columns
@@ -79,6 +80,7 @@ def verify(revision: Revision, folder: Path) -> Outcome:
     if revision.commit is None:
         raise UserError("only a commit can be verified, not the workspace: commit it first")
     refuse_frozen(revision)
+    load(revision, LOCK, Lock.parse)  # else there is nothing to verify
     print(f"Verifying {revision} in a scratch copy", flush=True)
     if git_text("--no-optional-locks", "status", "--porcelain"):  # it would write the index
         print("Note: the committed files are verified, not the workspace's changes", flush=True)
@@ -102,7 +104,9 @@ def verify(revision: Revision, folder: Path) -> Outcome:
     paths = wanted.outputs | got
     different = sum(wanted.outputs.get(path) != got.get(path) for path in paths)
     outcome = verdict(different, len(paths), changes, file)
-    print("", table(wanted.outputs, got), "", *changes, outcome, *conditions(), sep="\n")
+    lines = [*map(printable, changes), outcome, *conditions()]
+    print("", table(wanted.outputs, got), "", *lines, sep="
+")
     return Outcome(copy, outcome, changes, same=not different and not changes)
 
 
@@ -141,10 +145,7 @@ def refuse_hiding(copy: Path) -> None:
 def check_out(commit: str, folder: Path) -> Path:
     """A clone at that commit, with an empty DVC cache of its own. From another cache DVC would take
     the results of earlier runs instead of running. A wrong output of this run stays out of it."""
-    copy = scratch.copy_commit(commit, folder / "copy", Path("cache"))
-    if not (copy / LOCK).exists():
-        raise UserError(f"{commit}: has no {LOCK}, so there is nothing to verify")
-    return copy
+    return scratch.copy_commit(commit, folder / "copy", Path("cache"))
 
 
 def remove_results(copy: Path, pipeline: Pipeline, outputs: Iterable[str]) -> None:
@@ -173,7 +174,7 @@ def describe_changes(revision: Revision, copy: Path) -> list[str]:
     """A line for each value that a commit of this run would change."""
     git("add", "--all", folder=copy)
     listed = git("diff", "--cached", "--name-only", "--no-renames", "-z", "HEAD", folder=copy)
-    names = listed.decode().split("\0")[:-1]
+    names = os.fsdecode(listed).split("\0")[:-1]
     committed = find(revision, names)
     computed = {name: (copy / name).read_bytes() for name in names if (copy / name).is_file()}
     return [

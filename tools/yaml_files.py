@@ -8,25 +8,30 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from pydantic import TypeAdapter
+from pydantic_core import to_json
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
+DAMAGED = (YAMLError, ValueError, OverflowError, RecursionError)  # what any parser here may raise
 MAPPING = TypeAdapter(dict[str, Any])
 
 
 def parse_yaml(content: bytes) -> dict[str, Any]:
-    """A YAML mapping. It is YAML 1.2, as for DVC, and nothing in it can run code.
+    """A YAML mapping. It is YAML 1.2, as for DVC, and nothing in it can run code. What JSON lacks,
+    such as a date, is text.
 
     Raises:
-        YAMLError, ValueError: the content is something else.
+        DAMAGED: the content is something else.
     """
-    return MAPPING.validate_python(YAML(typ="safe", pure=True).load(content.decode()))
+    values = YAML(typ="safe", pure=True).load(content.decode())
+    return MAPPING.validate_json(to_json(values, inf_nan_mode="strings"))
 
 
 def parse_values(path: str, content: bytes) -> dict[str, Any]:
     """The mapping in a file of parameters or metrics: JSON or TOML by its name, or else YAML.
 
     Raises:
-        YAMLError, ValueError: the content is something else.
+        DAMAGED: the content is something else.
     """
     match PurePath(path).suffix:
         case ".json":

@@ -13,6 +13,14 @@ class UserError(Exception):
     """A problem that the user can solve. The message names the file, the value, and what to do."""
 
 
+def printable(text: str) -> str:
+    """The text, with escapes in place of what could control a terminal. Line breaks stay."""
+    return "".join(
+        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
+        for character in text
+    )
+
+
 def run(main: Callable[[], None]) -> None:
     """Call `main`. If it raises a UserError, print the message on stderr and exit with 1.
 
@@ -32,14 +40,14 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        sys.exit(str(error))
+        sys.exit(printable(str(error)))
     except BrokenPipeError:  # whoever read the output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
         sys.exit(1)
     except OSError as error:
         if error.filename is None:
             raise
-        sys.exit(f"{error.filename}: {error.strerror}")
+        sys.exit(printable(f"{error.filename}: {error.strerror}"))
 
 
 def _end(number: int, _: FrameType | None) -> None:
