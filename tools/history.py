@@ -9,12 +9,12 @@ networks, McNemar's p, and the commit's message.
 from argparse import ArgumentParser
 from collections.abc import Iterator
 
-from stages.common.errors import UserError, run
+from stages.common.errors import UserError, printable, run
 from tools.compare import networks, report, runs
 from tools.compare.runs import ACCURACY, Run
 from tools.dvc_files import LOCK, MODEL
 from tools.git import Revision, git_text, resolve
-from tools.terminal import columns, printable
+from tools.terminal import columns
 
 HEADER = ["commit", "accuracy", "network", "p", "message"]
 

@@ -105,8 +105,7 @@ def verify(revision: Revision, folder: Path) -> Outcome:
     different = sum(wanted.outputs.get(path) != got.get(path) for path in paths)
     outcome = verdict(different, len(paths), changes, file)
     lines = [*map(printable, changes), outcome, *conditions()]
-    print("", table(wanted.outputs, got), "", *lines, sep="
-")
+    print("", table(wanted.outputs, got), "", *lines, sep="\n")
     return Outcome(copy, outcome, changes, same=not different and not changes)
 
 

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import fresh, recipes, speed
 from benchmarks.measure import Run
 from tests.support.runner import ROOT
+from tools.dvc_files import Pipeline
 from tools.validate import mistakes
 from tools.yaml_files import set_values
 
@@ -30,7 +31,8 @@ def test_a_recipe_sets_keys_of_params_yaml_to_allowed_values(recipe: str, tmp_pa
     shutil.copy(ROOT / "params.yaml", path)
     set_values(path, recipes.read(recipe))
     assert path.read_text() != (ROOT / "params.yaml").read_text()
-    assert list(mistakes(path)) == []  # an unknown key is one
+    pipeline = Pipeline.parse((ROOT / "dvc.yaml").read_bytes())
+    assert list(mistakes(pipeline, tmp_path)) == []  # an unknown key is one
 
 
 def test_a_curve_has_the_median_time_of_each_epoch() -> None:

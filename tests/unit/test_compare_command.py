@@ -52,7 +52,7 @@ def test_the_workspace_and_the_commit_hold_the_same() -> None:
 @pytest.mark.parametrize(
     ("path", "content", "remedy"),
     [
-        ("dvc.lock", b"<<<<<<< HEAD\n", "make it with `dvc repro`"),
+        ("dvc.lock", b"stages: [\n", "make it with `dvc repro`"),
         ("dvc.yaml", b"stages: {train: {outs: [x]}}\n", "no stage writes this file"),
         ("metrics/metrics.json", b'{"test": {"accuracy": NaN}}', "make it with `dvc repro`"),
         (SEEDS, b'{"n": 10}', "make it again with `make seeds`, or remove it"),

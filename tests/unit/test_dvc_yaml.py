@@ -1,4 +1,5 @@
 import ast
+import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,14 @@ from ruamel.yaml import YAML
 from stages.common import params
 from stages.evaluate import HeldOutParams
 from tests.support.runner import DVC, ROOT, STAGES, imported
-from tools.validate import GROUPS
+from tools.dvc_files import Pipeline
+from tools.validate import groups
 
-CLASSES: dict[str, type[params.Params]] = {**GROUPS, "train.validation_size": HeldOutParams}
+GROUPS = groups(Pipeline.model_validate(DVC))
+CLASSES: dict[str, type[params.Params]] = {
+    **{group: models[0] for group, models in GROUPS.items()},
+    "train.validation_size": HeldOutParams,
+}
 
 each_stage = pytest.mark.parametrize("stage", STAGES)
 
@@ -88,6 +94,13 @@ def test_a_stage_declares_the_groups_of_params_that_it_loads(stage: str) -> None
     assert loaded == {
         name.partition(".")[0]: CLASSES[name].__name__ for name in STAGES[stage]["params"]
     }
+
+
+def test_git_makes_no_results_from_parts_of_two() -> None:
+    made = [path for stage in STAGES for path in paths(stage, "metrics", "plots")]
+    question = ["git", "check-attr", "merge", "dvc.lock", "metrics/plots/mistakes.png", *made]
+    answers = subprocess.check_output(question, cwd=ROOT, text=True).splitlines()
+    assert [answer for answer in answers if not answer.endswith(": merge: unset")] == []
 
 
 def test_every_input_is_an_output_of_another_stage() -> None:

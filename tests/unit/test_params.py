@@ -10,8 +10,12 @@ from stages.common.errors import UserError
 from stages.train import TrainParams
 from tests.support import runner
 from tools import validate
-from tools.validate import GROUPS
+from tools.dvc_files import Pipeline
+from tools.validate import groups
 from tools.yaml_files import set_values
+
+PIPELINE = Pipeline.parse((runner.ROOT / "dvc.yaml").read_bytes())
+GROUPS = {group: models[0] for group, models in groups(PIPELINE).items()}
 
 REFUSED: dict[str, list[Any]] = {  # values that each key may not have
     "download.mirrors": ["https://a.b/", ["http://a.b/"], ["https://a.b"]],
@@ -160,6 +164,8 @@ def test_the_mistakes_of_the_whole_file_are_a_line_each(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["validate"])
+    pipeline = (runner.ROOT / "dvc.yaml").read_text(encoding="utf-8")
+    (tmp_path / "dvc.yaml").write_text(pipeline, encoding="utf-8")
     runner.write_params(tmp_path)
     validate.main()
     runner.write_params(tmp_path, plot={"dpi": 10}, train={"lr": -1, "wings": 3})
@@ -171,3 +177,28 @@ def test_the_mistakes_of_the_whole_file_are_a_line_each(
     Path("params.yaml").write_text("train: [1")
     with pytest.raises(UserError, match=r"\Aparams\.yaml: line 1: .*\Z"):
         validate.main()
+
+
+def test_a_stage_of_ones_own_is_checked_too_and_a_group_in_its_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["validate"])
+    Path("calibrate.py").write_text(
+        "from stages.common import params\n\n\n"
+        "class Bins(params.Params):\n    bins: int\n\n\n"
+        "def main(path):\n    return params.load(path, 'calibrate', Bins)\n"
+    )
+    Path("dvc.yaml").write_text(
+        "stages: {calibrate: {cmd: [python -m calibrate], params: [other.yaml: [calibrate]]}}"
+    )
+    Path("other.yaml").write_text("calibrate: {bins: many}")
+    with pytest.raises(UserError, match=r"\Aother\.yaml: calibrate\.bins: .*'many'\)\Z"):
+        validate.main()
+    Path("other.yaml").write_text("calibrate: {bins: 15}")
+    validate.main()
+    for name in ("dvc.lock", "params.yaml", "dvc.yaml"):
+        Path(name).write_text("a:\n<<<<<<< HEAD\n  b: 1\n=======\n  b: 2\n>>>>>>> lr\n")
+        with pytest.raises(UserError, match=rf"\Aworkspace: {name}: line 2: a merge has left a"):
+            validate.main()

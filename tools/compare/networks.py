@@ -75,6 +75,7 @@ class NetworkComparison:
     code: dict[str, Change]
     requirements: dict[str, Change]
     stale: dict[str, list[str]]  # by side: what is not as dvc.lock says
+    parents: list[str]  # of head: two or more if it is a merge
 
 
 def compare(base: Run, head: Run) -> NetworkComparison:
@@ -109,6 +110,7 @@ def compare(base: Run, head: Run) -> NetworkComparison:
         code=changes(base.code, head.code),
         requirements=changes(base.requirements, head.requirements),
         stale={"base": base.stale, "head": head.stale},
+        parents=head.parents,
     )
 
 

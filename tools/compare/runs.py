@@ -64,6 +64,7 @@ class Run:
     stale: list[str]  # files and params that are not those that dvc.lock was made from
     unrecorded: list[str] = field(default_factory=list)  # results that are not those of dvc.lock
     cost: str = ""  # of the training
+    parents: list[str] = field(default_factory=list)  # commits: two or more if it is a merge
 
     def path(self, output: Output) -> str:
         """Where an output is."""
@@ -125,6 +126,7 @@ def load(revision: Revision) -> Run:
         unrecorded=[
             path for path in evidence if path in present and digests[path] != outputs[path]
         ],
+        parents=git.parents(revision),
         cost=describe_cost(revision, pipeline, lock),
     )
 
