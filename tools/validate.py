@@ -18,7 +18,7 @@ from pathlib import Path
 from stages.common import params
 from stages.common.errors import UserError, run
 from tools.dvc_files import LOCK, Pipeline, read_pipeline
-from tools.git import PARAMS, WORKSPACE, find, refuse_conflict
+from tools.git import WORKSPACE, find, refuse_conflict
 
 
 def main() -> None:
@@ -27,7 +27,8 @@ def main() -> None:
         prog="python -m tools.validate", description="Check all parameters of the pipeline."
     ).parse_args()
     pipeline = read_pipeline(WORKSPACE)
-    for path, content in find(WORKSPACE, [PARAMS, LOCK, *pipeline.evidence]).items():
+    params_files = {file for stage in pipeline.stages.values() for file in stage.params}
+    for path, content in find(WORKSPACE, [*params_files, LOCK, *pipeline.evidence]).items():
         refuse_conflict(WORKSPACE, path, content)
     if found := dict.fromkeys(mistakes(pipeline, Path())):
         raise UserError("\n".join(found))

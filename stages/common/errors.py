@@ -14,10 +14,9 @@ class UserError(Exception):
 
 
 def printable(text: str) -> str:
-    """The text, with escapes in place of what could control a terminal. Line breaks stay."""
+    """The text on one line, with escapes in place of what could control a terminal."""
     return "".join(
-        character if character.isprintable() or character == "\n" else ascii(character)[1:-1]
-        for character in text
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
     )
 
 
@@ -40,7 +39,7 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        sys.exit(printable(str(error)))
+        sys.exit("\n".join(map(printable, str(error).split("\n"))))
     except BrokenPipeError:  # whoever read the output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for the last flush
         sys.exit(1)

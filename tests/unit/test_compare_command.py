@@ -116,6 +116,22 @@ def test_params_and_metrics_are_read_from_all_files_that_the_pipeline_names(
 
 
 @in_repository
+def test_a_merge_commit_names_what_it_merges(capfdbinary: Captured) -> None:
+    git("switch", "--quiet", "--create", "other")
+    Path("note").write_text("1")
+    other = commit()
+    git("switch", "--quiet", "main")
+    Path("second").write_text("2")
+    main = commit()
+    git("merge", "--quiet", "--no-edit", "other")
+    merges = f"\n- Head merges `{main[:7]}` and `{other[:7]}`. Base is "
+    assert f"{merges}parent 1, so this is what the rest" in printed(capfdbinary, main, "main")
+    assert f"{merges}parent 2, so this is what the rest" in printed(capfdbinary, "other", "main")
+    assert f"{merges}none of them." in printed(capfdbinary, "main~2", "main")
+    assert "Head merges" not in printed(capfdbinary, "main", "other")
+
+
+@in_repository
 def test_a_regression_fails_where_it_is_asked_to(capfdbinary: Captured) -> None:
     write_run(Path(), 0.001, 0, [3] * 2 + [8] * 8)
     assert printed(capfdbinary, "main").startswith("**This network is worse: 90.00 % → 20.00 %")

@@ -49,3 +49,10 @@ def test_the_lock_holds_the_digests_of_outputs_and_of_code() -> None:
     )
     assert lock.outputs == {"data": "d", "model": "m"}
     assert lock.code == {"train.py": "t"}
+
+
+def test_a_parameter_is_in_the_file_that_a_stage_reads_it_from() -> None:
+    params = "[model, train.lr, other.yaml: [train.seed, plot]]"
+    pipeline = Pipeline.parse(f"stages: {{train: {{cmd: [a, b], params: {params}}}}}".encode())
+    assert pipeline.file_of("train.seed") == pipeline.file_of("plot.dpi") == "other.yaml"
+    assert pipeline.file_of("train.lr") == pipeline.file_of("model") == "params.yaml"

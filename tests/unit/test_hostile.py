@@ -26,7 +26,7 @@ Edit = Callable[[str], str]
 
 
 def test_one_function_escapes_what_controls_a_terminal() -> None:
-    assert printable(f"é {CONTROL}\n9\udcff") == f"é {ESCAPED}\n9\\udcff"
+    assert printable(f"é {CONTROL}\n9\udcff") == f"é {ESCAPED}\\n9\\udcff"
     assert code(CONTROL) == f"`{ESCAPED}`"
     assert columns([[CONTROL, "x"]], "<<") == f"{ESCAPED}  x"
 

@@ -198,7 +198,7 @@ def test_a_stage_of_ones_own_is_checked_too_and_a_group_in_its_file(
         validate.main()
     Path("other.yaml").write_text("calibrate: {bins: 15}")
     validate.main()
-    for name in ("dvc.lock", "params.yaml", "dvc.yaml"):
+    for name in ("dvc.lock", "other.yaml", "dvc.yaml"):
         Path(name).write_text("a:\n<<<<<<< HEAD\n  b: 1\n=======\n  b: 2\n>>>>>>> lr\n")
         with pytest.raises(UserError, match=rf"\Aworkspace: {name}: line 2: a merge has left a"):
             validate.main()

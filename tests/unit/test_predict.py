@@ -107,7 +107,7 @@ def test_bad_input_gives_a_line_each_and_the_others_go_on(
     captured = capsys.readouterr()
     assert [guess["digit"] for guess in json.loads(captured.out)] == [label]
     escape, *lines = captured.err.splitlines()
-    assert escape.startswith("'\\x1b[31m\\n.png': ")  # a terminal would obey it
+    assert escape.startswith("\\x1b[31m\\n.png: ")  # a terminal would obey it
     problems = ["nothing is drawn", "No such file", "not a PNG, JPEG or WebP", "damaged: "]
     for line, name, problem in zip(lines, names[:4], problems, strict=True):
         assert line.startswith(f"{tmp_path / name}: {problem}")
