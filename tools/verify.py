@@ -104,15 +104,8 @@ def verify(revision: Revision, folder: Path) -> Outcome:
     paths = wanted.outputs | got
     different = sum(wanted.outputs.get(path) != got.get(path) for path in paths)
     outcome = verdict(different, len(paths), changes, file)
-    print(
-        "",
-        table(wanted.outputs, got),
-        "",
-        *map(printable, changes),
-        outcome,
-        *conditions(),
-        sep="\n",
-    )
+    lines = [*map(printable, changes), outcome, *conditions()]
+    print("", table(wanted.outputs, got), "", *lines, sep="\n")
     return Outcome(copy, outcome, changes, same=not different and not changes)
 
 
