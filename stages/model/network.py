@@ -35,10 +35,8 @@ def layers(config: NetworkConfig, images: ImageFormat) -> dict[str, nn.Module]:
     20 * 4 * 4 = 320 numbers is connected to every unit of the fully connected layer.
     """
     convolutions = {
-        "conv1": nn.Conv2d(
-            images.channels, config.conv1_filters, config.kernel_size
-        ),  # (n, 10, 24, 24)
-        "pool1": nn.MaxPool2d(2),  # (n, 10, 12, 12)
+        "conv1": nn.Conv2d(images.channels, config.conv1_filters, config.kernel_size),
+        "pool1": nn.MaxPool2d(2),  # (n, 10, 24, 24) to (n, 10, 12, 12)
         "relu1": nn.ReLU(),
         "conv2": nn.Conv2d(config.conv1_filters, config.conv2_filters, config.kernel_size),
         "pool2": nn.MaxPool2d(2),  # (n, 20, 4, 4)

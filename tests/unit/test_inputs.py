@@ -118,3 +118,19 @@ def test_a_cache_that_cannot_be_written_is_found_at_the_start(
     (tmp_path / ".dvc/config.local").write_text("[cache]\n    dir = /dev/null/cache\n")
     with pytest.raises(UserError, match="/dev/null/cache: DVC's cache cannot be written"):
         files.refuse_unwritable_cache()
+
+
+def test_the_history_is_whole_though_git_has_changed_it(
+    copied: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `git stash` does while a training runs."""
+    path = copied / "metrics/history.csv"
+    expected, append = path.read_bytes(), files.append
+
+    def changed_before(path: Path, line: bytes) -> None:
+        path.write_bytes(b"old\n")
+        append(path, line)
+
+    monkeypatch.setattr(files, "append", changed_before)
+    runner.run(copied, "train")
+    assert path.read_bytes() == expected
