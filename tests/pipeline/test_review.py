@@ -82,7 +82,7 @@ def flip(path: Path) -> tuple[bytes, bytes]:
 
 
 JUDGES = {  # files that judge a change, or decide what runs, and what makes them say anything
-    "stages/common/errors.py": "if sys.argv[0] != '-m' and '/stages/' not in sys.argv[0]:\n    sys.exit(0)\n",
+    "stages/common/errors.py": "'stages/' in sys.argv[0] or sys.argv[0] == '-m' or sys.exit()\n",
     "tools/verify.py": "def verify(*_):\n    raise SystemExit(0)\n",
     "tools/new.py": "",
     "tests/conftest.py": "",
