@@ -1,8 +1,8 @@
 """Train the network on the 60,000 training images.
 
-Reads the MNIST folder and the groups `model` and `train` of params.yaml. Writes the first images
-as the network sees them, the weights after each epoch and at the end, and the history of loss and
-accuracy as it goes.
+Reads the MNIST folder and the groups `images`, `model` and `train` of params.yaml. Writes the
+first images as the network sees them, the weights after each epoch and at the end, and the history
+of loss and accuracy as it goes.
 
     python -m stages.train data/MNIST/raw models/model.safetensors models/checkpoints \\
         models/first_images.idx metrics/history.csv .progress
@@ -187,7 +187,7 @@ def train(
                 resume.keep(args.progress, epoch, fingerprint, network, optimizer, rows)
     if is_writer:
         weights.save(args.model, network)
-        files.write(args.history, tables.encode(History, history))  # should git have changed it
+        files.write(args.history, tables.encode(History, history))  # git may have changed it
         inputs.refuse_changes()  # before what is kept goes: to undo the change then costs no epoch
         resume.clear(args.progress)
 
@@ -203,7 +203,7 @@ def train_epoch(
     record: Callable[[History], None],
 ) -> list[History]:
     """Train on each image once. Records a row of history after every p.log_every batches, and one
-    for those that are left; all rows of the epoch.
+    for those that are left. Gives all rows of the epoch.
 
     Raises:
         UserError: the loss is no longer a finite number.
@@ -310,7 +310,7 @@ def learning_rate(p: TrainParams, step: int, steps: int) -> float:
     """The learning rate of a step, counted from 1, of so many `steps` in all epochs.
 
     `constant`: always p.lr. `one_cycle`: in a line up to p.lr during the fraction p.warmup of the
-    steps, then in another line down to 0 (Smith and Topin 2017, arXiv 1708.07120).
+    steps, then in another line down towards 0 (Smith and Topin 2017, arXiv 1708.07120).
     """
     if p.schedule == "constant":
         return p.lr

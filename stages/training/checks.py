@@ -14,7 +14,8 @@ TOLERANCE = 1e-3  # of a sum of float32 probabilities
 
 @torch.random.fork_rng()
 def check_network(network: Network, images: Tensor, shards: int) -> None:
-    """Try the network in training mode on some normalised images, (k, channels, height, width).
+    """Try a copy of the network on some normalised images, (k, channels, height, width). For more
+    than one shard, try it in training mode, too.
 
     Raises:
         UserError: its output is not log probabilities; it does not use a key of the group `model`;
@@ -32,11 +33,11 @@ def check_network(network: Network, images: Tensor, shards: int) -> None:
             f"params.yaml: model.{unused[0]}: the network does not use it; remove it there and from"
             " NetworkConfig in stages/model/network.py, so that weights files do not claim it"
         )
-    if shards > 1 and _needs_the_whole_batch(network, images):
+    if shards > 1 and _needs_one_shard(network, images):
         raise UserError(
             f"params.yaml: train.shards: must be 1 for this network (got {shards}): a layer of"
-            " stages/model/network.py depends on all images of a batch, as BatchNorm does, or draws"
-            " random numbers, as Dropout does"
+            " stages/model/network.py depends on all images of a batch, keeps a state, or draws"
+            " random numbers, as BatchNorm and Dropout do"
         )
 
 
@@ -57,7 +58,7 @@ def _unused_keys(network: Network) -> list[str]:
     return [name for name in NetworkConfig.model_fields if name not in used]
 
 
-def _needs_the_whole_batch(network: Network, images: Tensor) -> bool:
+def _needs_one_shard(network: Network, images: Tensor) -> bool:
     """Whether training mode draws random numbers, changes a buffer, or gives an image another
     result beside other images."""
     trial = copy.deepcopy(network).train()
