@@ -17,6 +17,7 @@ import matplotlib
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.ticker import (
     FixedLocator,
@@ -122,7 +123,7 @@ def format_accuracy(axes: Axes) -> None:
     axes.set(title="Average accuracy", yscale="logit")
     ticks = [0.1, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999]
     axes.yaxis.set_major_locator(FixedLocator(ticks))
-    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1))
+    axes.yaxis.set_major_formatter(PercentFormatter(xmax=1, symbol=" %"))
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
@@ -199,31 +200,32 @@ def per_digit_accuracy(predictions: pd.DataFrame) -> Figure:
         axes.plot([row.low, row.high], [digit, digit], color=BLUE, linewidth=2)
         axes.plot(row.accuracy, digit, "o", color=BLUE)
         axes.annotate(
-            f"{row.accuracy:.1%}  ({right:,} of {n:,})",
+            f"{100 * row.accuracy:.1f} %  ({right:,} of {n:,})",
             (1.01, digit), xycoords=("axes fraction", "data"), verticalalignment="center",
         )  # fmt: skip
     axes.axvline(correct.mean(), color=RED, linestyle="--", linewidth=1)
     axes.set(
-        title="Test accuracy of each digit with 95% interval; dashed: overall",
+        title="Test accuracy of each digit with 95 % interval; dashed: overall",
         xlabel="Correct, of all test images of the digit",
         ylabel="Digit",
         yticks=table.index,
     )
     axes.invert_yaxis()
-    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=1))
+    axes.xaxis.set_major_formatter(PercentFormatter(xmax=1, decimals=1, symbol=" %"))
     return figure
 
 
 def confusion_matrix(predictions: pd.DataFrame) -> Figure:
-    """Counts of label against prediction. Only the mistakes are coloured. The diagonal is a
-    hundred times larger, so on one scale with it all mistakes would look the same."""
+    """Counts of label against prediction. Only the mistakes are coloured, on a logarithmic scale
+    that depends on the test images alone: so the pictures of two networks can be compared."""
     classes = tables.count_classes(predictions)
     counts = tables.count_confusions(predictions, classes)
     wrong = np.where(np.eye(classes, dtype=bool), 0, counts)
+    most = counts.sum(axis=1).max()  # test images of one digit
+    scale = LogNorm(vmin=0.5, vmax=4 * most)  # not to the darkest: the black digits stay readable
     figure = Figure(figsize=(6.5, 6), layout="constrained")
     axes = figure.subplots()
-    darkest = 1.3 * wrong.max()  # so that the black digits stay readable
-    axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", vmin=0, vmax=darkest)
+    axes.imshow(np.ma.masked_equal(wrong, 0), cmap="Oranges", norm=scale)
     for (label, predicted), count in np.ndenumerate(counts):
         weight, color = (
             ("bold", BLUE) if label == predicted else ("normal", "black" if count else "#BBBBBB")
@@ -244,9 +246,9 @@ def confusion_matrix(predictions: pd.DataFrame) -> Figure:
 
 
 def first_predictions(images: Images, predictions: pd.DataFrame) -> Figure:
-    """Ten test images with their correct and their predicted labels."""
+    """Ten test images with their true and their predicted labels."""
     first = predictions.head(10)
-    titles = [f"correct {row.label}\npredicted {row.predicted}" for row in first.itertuples()]
+    titles = [f"true {row.label}\npredicted {row.predicted}" for row in first.itertuples()]
     return image_grid(
         images[first["index"]], titles, columns=10, heading="The first ten test images"
     )
@@ -256,9 +258,10 @@ def mistakes(images: Images, predictions: pd.DataFrame, most: int) -> Figure:
     """The wrong predictions of which the network was most certain."""
     wrong = predictions[predictions["label"] != predictions["predicted"]]
     worst = wrong.sort_values(["confidence", "index"], ascending=[False, True]).head(most)
+    columns = worst["label"], worst["predicted"], 100 * worst["confidence"]
     titles = [
-        f"{row.label} taken for {row.predicted}\n{row.confidence:.1%} sure"
-        for row in worst.itertuples()
+        f"{label} taken for {predicted}\n{percent:.1f} % sure"
+        for label, predicted, percent in zip(*columns, strict=True)
     ]
     heading = f"The {len(worst)} most confident of {len(wrong):,} mistakes in {len(predictions):,}"
     return image_grid(images[worst["index"]], titles, columns=10, heading=heading)
@@ -285,7 +288,7 @@ def image_grid(images: Images, titles: Sequence[str], columns: int, heading: str
     for number, title in enumerate(titles):
         row, column = divmod(number, columns)
         x, y = column * tile[0] + tile[0] / 2, row * tile[1] + top - 1
-        axes.text(x, y, title, fontsize=8, ha="center", va="bottom")
+        axes.text(x, y, title, fontsize=9, ha="center", va="bottom")
     return figure
 
 

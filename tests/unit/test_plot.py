@@ -86,7 +86,7 @@ def test_the_confusion_matrix_counts_label_against_prediction() -> None:
 def test_each_digits_accuracy_has_its_counts_and_interval() -> None:
     figure = plot.per_digit_accuracy(PREDICTIONS)
     labels = {text for text in texts(figure) if " of " in text}
-    assert labels >= {"50.0%  (1 of 2)", "66.7%  (2 of 3)", "0.0%  (0 of 1)"}
+    assert labels >= {"50.0 %  (1 of 2)", "66.7 %  (2 of 3)", "0.0 %  (0 of 1)"}
     _, _, interval, *_ = figure.axes[0].lines  # of digit 1, after interval and point of digit 0
     ends = np.asarray(interval.get_xdata(), float)
     assert ends.tolist() == pytest.approx([0.20766, 0.93851], abs=1e-5)  # for 2 of 3
@@ -95,11 +95,17 @@ def test_each_digits_accuracy_has_its_counts_and_interval() -> None:
 def test_the_most_confident_mistakes_come_first_and_ties_in_the_order_of_the_images() -> None:
     figure = plot.mistakes(IMAGES, PREDICTIONS, most=2)
     assert [text for text in texts(figure) if text] == [
-        "1 taken for 2\n80.0% sure",
-        "9 taken for 1\n80.0% sure",
+        "1 taken for 2\n80.0 % sure",
+        "9 taken for 1\n80.0 % sure",
         "The 2 most confident of 3 mistakes in 6",
     ]
     np.testing.assert_array_equal(image_grid.images(figure), IMAGES[[4, 5], ..., 0])
+
+
+def test_the_colours_of_the_confusion_matrix_are_the_same_for_another_network() -> None:
+    other = PREDICTIONS.assign(predicted=(PREDICTIONS["label"] + 1) % 10)
+    scales = [plot.confusion_matrix(t).axes[0].images[0].get_clim() for t in (PREDICTIONS, other)]
+    assert scales[0] == scales[1]
 
 
 def lines(axes: Axes) -> dict[str, object]:
