@@ -18,7 +18,6 @@ from typing import Any
 
 import psutil
 import pytest
-
 import torch._dynamo  # noqa: F401 - the first step of SGD imports it: here once, for all forks
 
 from stages import train
