@@ -29,14 +29,15 @@ class Pipeline:
         **variables: str,
     ) -> dict[str, str]:
         """Run the code `first` and then all stages in a new folder; the SHA-256 of all files there
-        afterwards. Training takes six steps. Python inherits none of the settings that decide the
-        bits."""
+        afterwards. Training takes six steps, of 50 or 25 images. Python inherits none of the
+        settings that decide the bits."""
         folder.mkdir(parents=True)
         runner.write_params(
             folder,
             download={"sha256": self.sha256},
-            train={"epochs": 2, "batch_size": 200, "lr": 0.05, "log_every": 2} | tiny.RECIPE,
-            evaluate={"batch_size": 50},
+            train=tiny.RECIPE
+            | {"epochs": 2, "batch_size": 50, "lr": 0.05, "log_every": 2, "validation_size": 50},
+            evaluate={"batch_size": 20},
         )
         inherited = {k: v for k, v in os.environ.items() if k not in numerics.SETTINGS}
         ours = {"PYTHONPATH": str(runner.ROOT), "MNIST_DIR": str(self.data)}
@@ -57,7 +58,7 @@ class Pipeline:
 @pytest.fixture(scope="session")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Pipeline:
     folder = tmp_path_factory.mktemp("tiny")
-    return Pipeline(folder, tiny.write(folder))
+    return Pipeline(folder, tiny.write(folder, train=175, test=50))  # an emulator is slow
 
 
 @pytest.fixture(scope="session")

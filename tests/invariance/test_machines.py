@@ -16,7 +16,7 @@ UNPINNED = "from stages.model import numerics; numerics.SETTINGS.clear()"
 WORKERS = {"Haswell-v4": "1", "EPYC-Rome-v4": "2"}  # Intel and AMD, both with AVX2, not AVX-512
 
 
-@pytest.mark.slow  # a minute or two, on two cores
+@pytest.mark.slow  # a minute, on two cores
 @pytest.mark.skipif(QEMU is None, reason="no qemu-x86_64: apt-get install qemu-user")
 def test_an_intel_and_an_amd_cpu_give_the_same_files_as_this_one(
     pipeline: Pipeline, here: dict[str, str], tmp_path: Path

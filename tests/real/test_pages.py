@@ -22,7 +22,7 @@ pytestmark = [pytest.mark.committed, pytest.mark.real, pytest.mark.slow, posix.o
 
 INSTALLED = [".venv/.run", ".venv/.dev"]  # make writes these files when it has installed
 FOLLOWED = [
-    page
+    pytest.param(page, marks=pytest.mark.long) if page.path.name == "exercises.md" else page
     for page in PAGES
     if page.path.name != "adapting.md" and any(not fence.not_run for fence in page.fences())
 ]

@@ -72,6 +72,7 @@ def test_sprint_reaches_99_percent_and_a_killed_one_goes_on_to_the_same_bytes(cl
     assert git(clone, "status", "--short") == ""
 
 
+@pytest.mark.long
 def test_tuned_reaches_99_4_percent(clone: Path) -> None:
     accuracy, _ = finish(clone, "tuned")
     assert accuracy >= 0.994

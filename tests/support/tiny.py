@@ -33,20 +33,20 @@ def digits(n: int, seed: int) -> tuple[Images, Labels]:
     return images[..., np.newaxis], labels
 
 
-def files() -> dict[str, bytes]:
-    """The content of the four files."""
+def files(train: int = TRAIN, test: int = TEST) -> dict[str, bytes]:
+    """The content of the four files, with so many images."""
     contents: dict[str, bytes] = {}
-    for split, n, seed in (("train", TRAIN, 1), ("test", TEST, 2)):
+    for split, n, seed in (("train", train, 1), ("test", test, 2)):
         images, labels = digits(n, seed)
         encoded = mnist.encode_images(images), mnist.encode_idx(labels)
         contents |= zip(mnist.FILES[split], encoded, strict=True)
     return contents
 
 
-def write(folder: Path) -> dict[str, str]:
+def write(folder: Path, train: int = TRAIN, test: int = TEST) -> dict[str, str]:
     """Write the files and SHA256SUMS as the download stage does; returns the digests."""
     folder.mkdir(parents=True, exist_ok=True)
-    contents = files()
+    contents = files(train, test)
     digests = {name: sha256(content) for name, content in contents.items()}
     for name, content in contents.items():
         (folder / name).write_bytes(content)
