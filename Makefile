@@ -54,18 +54,16 @@ page: $(VENV)/.run           ## write page/index.html: the results, and a pad to
 	$(BIN)/python -m tools.page
 
 # Side by side, as many as there are processors. The tests of a file share what is made for them.
-# The slow tests often wait, for a queue or for the end of an epoch: so there is one more.
-PYTEST = $(BIN)/python -m pytest --dist=loadfile --numprocesses
-CORES  = $$(getconf _NPROCESSORS_ONLN)
+PYTEST = $(BIN)/python -m pytest --numprocesses=logical --dist=loadfile
 
 test: $(VENV)/.dev           ## the tests without the slow ones
-	$(PYTEST) logical -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-slow: $(VENV)/.dev      ## the slow tests but the longest; those on MNIST itself need `make repro` first
-	$(PYTEST) $$(($(CORES) + 1)) -m 'slow and not long' --durations=25
+	$(PYTEST) -m 'slow and not long' --durations=25
 
-test-all: $(VENV)/.dev       ## every test, those that train for minutes too
-	$(PYTEST) $$(($(CORES) + 1)) --durations=25
+test-all: $(VENV)/.dev       ## every test, those that take minutes too
+	$(PYTEST) --durations=25
 
 unit: $(VENV)/.dev           ## the tests of single functions, stages and tools: a minute or more
 	$(BIN)/python -m pytest tests/unit

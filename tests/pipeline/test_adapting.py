@@ -15,9 +15,10 @@ from tests.support.project import ENVIRONMENT, Project, copy_tracked_files
 from tests.support.runner import DATA, ROOT
 from tools.yaml_files import parse_yaml
 
+pytestmark = [pytest.mark.slow, pytest.mark.long]
+
 
 @pytest.mark.committed
-@pytest.mark.slow
 def test_a_copy_for_other_data_is_accurate_committed_and_has_its_own_names(tmp_path: Path) -> None:
     copy = Project(tmp_path / "project")
     copy_tracked_files(copy.folder)
@@ -44,7 +45,6 @@ def test_a_copy_for_other_data_is_accurate_committed_and_has_its_own_names(tmp_p
     assert list(artifacts) == ["small-images", "small-digits", "checkpoints"]
 
 
-@pytest.mark.slow
 def test_without_what_a_copy_may_delete_the_other_tests_pass(tmp_path: Path) -> None:
     """All are type-checked and collected. Those that name something that went are run."""
     copy = Project(tmp_path / "project")
